@@ -1,0 +1,31 @@
+/*
+ * What a chip must offer to run nnhost. Each folder of firmware/ports implements these functions
+ * in its nn_port.c; nothing else in the firmware touches a register.
+ *
+ * The line is half duplex: the board never sends while it listens, and the host never sends while
+ * it waits for a reply. A UART that holds one byte is therefore enough.
+ */
+#ifndef NN_PORT_H
+#define NN_PORT_H
+
+#include "nn_types.h"
+
+/* Clocks, and the UART at NN_BAUD, 8 data bits, no parity, 1 stop bit. The receiver is off. */
+void nn_port_init(void);
+
+/* Turns the receiver on (1) while a frame is awaited and off (0) while the board computes. */
+void nn_port_listen(uint8_t on);
+
+/* 1 when a byte waits to be read. */
+uint8_t nn_port_ready(void);
+
+/* The next byte; waits for it. */
+uint8_t nn_port_read(void);
+
+/* Sends a byte; waits until the UART can take it. */
+void nn_port_write(uint8_t byte);
+
+/* Resets the chip, after the last byte has left the UART; a virtual board's process ends. */
+void nn_port_reset(void);
+
+#endif
