@@ -1,0 +1,38 @@
+"""The errors a user sees: a cause, a cure and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+
+class NnhostError(Exception):
+    """Something went wrong that the user can mend.
+
+    The command line prints it as two lines, ``error: message`` and ``help: help``, and exits with
+    ``exit_code``: 1 failure, 2 usage, 3 port or device, 4 chip and simulator differ.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, help: str = "", exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(NnhostError):
+    """The command line or nn.toml asks for something that does not exist or cannot be."""
+
+    exit_code = 2
+
+
+class DeviceError(NnhostError):
+    """The port or the board on it does not answer as it should."""
+
+    exit_code = 3
+
+
+class DifferenceError(NnhostError):
+    """The chip computed something else than the simulator."""
+
+    exit_code = 4
