@@ -1,0 +1,442 @@
+"""nn.toml: what the user asks for, read, checked and frozen.
+
+`load_project` turns a folder into a `Project`. Whatever is wrong with the file ends in one
+`UsageError` that names the line (or the `--set` option), the key and what is allowed there.
+docs/nn-toml.md describes every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nnhost.errors import UsageError
+from nnhost.paths import examples_dir
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "nn.toml"
+ACTIVATIONS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")
+LOSSES = ("softmax-cross-entropy", "mse", "binary-cross-entropy")
+PRESETS = ("q8", "q16")
+INITIALIZERS = ("he", "glorot", "uniform", "normal", "zeros")
+OPTIMIZERS = ("sgd", "momentum")
+SCALES = ("auto", "range", "z-score", "none")
+DELIVERIES = ("stream", "flash")
+KERNELS = ("auto", "portable")
+TEMPLATES = ("xor", "iris", "digits")
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """[net]: the layers; inputs and outputs come from the data."""
+
+    hidden: tuple[int, ...]
+    activation: tuple[str, ...]
+    """One name per hidden layer."""
+    loss: str
+    preset: str
+    init: str
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """[train]: how the weights learn."""
+
+    optimizer: str
+    lr: float
+    momentum: float
+    batch: int
+    """Rows a batch; 0 is the whole training set."""
+    epochs: int
+    seed: int
+    """1 to 65535, the seed of the board's generator and of the split."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """[data]: where the samples come from and how they reach the board."""
+
+    source: str
+    test: float
+    """Share of the rows held out for testing, 0 <= test < 1."""
+    scale: str
+    delivery: str
+    label: str | None
+    """Name of the CSV column to learn; None is the last one."""
+
+
+@dataclass(frozen=True)
+class BoardSpec:
+    """[board]: the board to train on."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """[build]: how the firmware is built."""
+
+    kernels: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder, as its nn.toml and the overrides describe it."""
+
+    root: Path
+    net: NetSpec
+    train: TrainSpec
+    data: DataSpec
+    board: BoardSpec
+    build: BuildSpec
+
+    @property
+    def path(self) -> Path:
+        """The project's nn.toml."""
+        return self.root / FILE_NAME
+
+
+class _Invalid(Exception):
+    """A value that its key does not allow: what is allowed, and what to write instead."""
+
+    def __init__(self, allowed: str, help: str = "") -> None:
+        super().__init__(allowed)
+        self.allowed = allowed
+        self.help = help
+
+
+@dataclass(frozen=True)
+class _Required:
+    """Stands for the default of a key that has none."""
+
+    example: str
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key of nn.toml: its value when left out, and the check that returns the value in use."""
+
+    default: object
+    check: Callable[[Any], Any]
+
+
+def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        raise _Invalid(f"one of {', '.join(names)}", _nearest(value, names))
+
+    return check
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        raise _Invalid(f"a whole number from {low} to {high}")
+
+    return check
+
+
+def _number(allowed: str, inside: Callable[[float], bool]) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if type(value) in (int, float):
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number) and inside(number):
+                return number
+        raise _Invalid(f"a number {allowed}")
+
+    return check
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value
+    raise _Invalid("a name in quotes")
+
+
+_row_count = _integer(1, 65535)
+
+
+def _batch(value: Any) -> int:
+    if value == "full":
+        return 0
+    try:
+        return _row_count(value)
+    except _Invalid as invalid:
+        raise _Invalid(f'{invalid.allowed}, or "full"') from None
+
+
+_width = _integer(1, 1024)
+
+
+def _hidden(value: Any) -> tuple[int, ...]:
+    try:
+        if isinstance(value, list):
+            return tuple(_width(width) for width in value)
+    except _Invalid:
+        pass
+    raise _Invalid("a list of widths from 1 to 1024", "for example hidden = [16] or [32, 16] or []")
+
+
+_activation_name = _one_of(ACTIVATIONS)
+
+
+def _activation(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(_activation_name(name) for name in value)
+    return _activation_name(value)
+
+
+_KEYS: Mapping[str, Mapping[str, _Key]] = {
+    "net": {
+        "hidden": _Key(_Required("[16]"), _hidden),
+        "activation": _Key("relu", _activation),
+        "loss": _Key("softmax-cross-entropy", _one_of(LOSSES)),
+        "preset": _Key("q8", _one_of(PRESETS)),
+        "init": _Key("he", _one_of(INITIALIZERS)),
+    },
+    "train": {
+        "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),
+        "lr": _Key(0.03125, _number("above 0", lambda lr: lr > 0)),
+        "momentum": _Key(0.9, _number("from 0 up to, not including, 1", lambda m: 0 <= m < 1)),
+        "batch": _Key(1, _batch),
+        "epochs": _Key(3, _integer(1, 65535)),
+        "seed": _Key(1, _integer(1, 65535)),
+    },
+    "data": {
+        "source": _Key(_Required('"digits"'), _text),
+        "test": _Key(0.2, _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)),
+        "scale": _Key("auto", _one_of(SCALES)),
+        "delivery": _Key("stream", _one_of(DELIVERIES)),
+        "label": _Key(None, _text),
+    },
+    "board": {"name": _Key(_Required('"simstc8"'), _text)},
+    "build": {"kernels": _Key("auto", _one_of(KERNELS))},
+}
+
+
+def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Project:
+    """Read `root`/nn.toml, put the overrides on top and check every value.
+
+    An override is "section.key=value", the value in TOML's syntax or a bare word for a string.
+    Raises UsageError.
+    """
+    root = Path(root)
+    text = _read(root / FILE_NAME)
+    settings = [*_file_settings(text), *map(_override_setting, overrides)]
+
+    values: dict[str, dict[str, Any]] = {
+        section: {name: key.default for name, key in keys.items()}
+        for section, keys in _KEYS.items()
+    }
+    for setting in settings:
+        values[setting.section][setting.key] = _checked(setting)
+    for section, keys in values.items():
+        for key, value in keys.items():
+            if isinstance(value, _Required):
+                raise UsageError(
+                    f"{FILE_NAME}: {key} is missing from [{section}]",
+                    help=f"for example: {key} = {value.example}",
+                )
+
+    net = values["net"]
+    if isinstance(net["activation"], str):
+        net["activation"] = (net["activation"],) * len(net["hidden"])
+    if len(net["activation"]) != len(net["hidden"]):
+        place = [s.place() for s in settings if (s.section, s.key) == ("net", "activation")][-1]
+        raise UsageError(
+            f"{place}: activation lists {len(net['activation'])} names "
+            f"for {len(net['hidden'])} hidden layers",
+            help="name one for all hidden layers, or one for each",
+        )
+    return Project(
+        root=root,
+        net=NetSpec(**net),
+        train=TrainSpec(**values["train"]),
+        data=DataSpec(**values["data"]),
+        board=BoardSpec(**values["board"]),
+        build=BuildSpec(**values["build"]),
+    )
+
+
+def create_project(root: Path, template: str, board: str | None, platformio_ini: str) -> None:
+    """Make the folder `root` a copy of the example `template`, for `board` if one is given.
+
+    `platformio_ini` is the text of the project's platformio.ini. Nothing that exists is ever
+    overwritten: raises UsageError naming the file that is in the way.
+    """
+    if template not in TEMPLATES:
+        raise UsageError(f"unknown template {_quote(template)}", help=_nearest(template, TEMPLATES))
+    example = examples_dir() / template
+    texts = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (example / FILE_NAME, example / "README.md")
+    }
+    if board is not None:
+        texts[FILE_NAME] = re.sub(r'(?m)^name = "[^"]*"', f'name = "{board}"', texts[FILE_NAME])
+    texts["platformio.ini"] = platformio_ini
+    texts[".gitignore"] = "/build/\n/.pio/\n/.nnhost/\n"
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for name in texts:
+            if (root / name).exists():
+                raise UsageError(f"{root / name} exists", help="choose another folder")
+        for name, text in texts.items():
+            with (root / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write to {root}: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One key as the user wrote it; `place` says where, for errors."""
+
+    section: str
+    key: str
+    value: object
+    place: Callable[[], str]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(
+            f"no {FILE_NAME} in {path.parent}",
+            help="choose a project's folder with -C, or make one: nnhost new DIR --template digits",
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text", help="save it as UTF-8") from None
+
+
+def _file_settings(text: str) -> Iterator[_Setting]:
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _syntax_error(error) from None
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"{FILE_NAME}:{_line(text, section)}: {_quote(section)} is not in a section",
+                help=_home(section) or f"write [{section}] and its keys below it",
+            )
+        if section not in _KEYS:
+            raise UsageError(
+                f"{FILE_NAME}:{_line(text, section)}: unknown section [{_plain(section)}]",
+                help=_nearest(section, _KEYS),
+            )
+        for key, value in table.items():
+            place = partial(_file_place, text, section, key)
+            yield _Setting(section, key, value, place)
+
+
+def _syntax_error(error: Exception) -> UsageError:
+    if isinstance(error, RecursionError):
+        return UsageError(f"{FILE_NAME}: nested too deeply")
+    cause, line = str(error), ""
+    if at := re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", cause, re.DOTALL):
+        cause, line = at[1], f":{at[2]}"
+    return UsageError(
+        f"{FILE_NAME}{line}: {_plain(cause)}", help="this is not TOML: https://toml.io"
+    )
+
+
+def _file_place(text: str, section: str, key: str) -> str:
+    return f"{FILE_NAME}:{_line(text, section, key)}"
+
+
+def _line(text: str, *path: str) -> int:
+    """The line on which the key at `path` is written.
+
+    The file's first n lines are a document of their own unless they end inside a value. So the
+    statement that brings the key in begins after the longest such document without the key.
+    """
+    lines = text.split("\n")
+    before = 0
+    for end in range(1, len(lines)):
+        try:
+            found: Any = tomllib.loads("\n".join(lines[:end]))
+        except ValueError:
+            continue
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        if found is not None:
+            break
+        before = end
+    return before + 1
+
+
+def _override_setting(override: str) -> _Setting:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    place = f"--set {_plain(override)}"
+    if not (equals and dot):
+        raise UsageError(f"{place}: not an override", help="write --set section.key=value")
+    if section not in _KEYS:
+        raise UsageError(
+            f"{place}: unknown section {_quote(section)}", help=_nearest(section, _KEYS)
+        )
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        document = {}
+    value = document["value"] if document.keys() == {"value"} else text.strip()
+    return _Setting(section, key, value, lambda: place)
+
+
+def _checked(setting: _Setting) -> Any:
+    keys = _KEYS[setting.section]
+    if setting.key not in keys:
+        raise UsageError(
+            f"{setting.place()}: unknown key {_quote(setting.key)} in [{setting.section}]",
+            help=_home(setting.key) or _nearest(setting.key, keys),
+        )
+    try:
+        return keys[setting.key].check(setting.value)
+    except _Invalid as invalid:
+        raise UsageError(
+            f"{setting.place()}: {setting.key} must be {invalid.allowed}, "
+            f"not {_quote(setting.value)}",
+            help=invalid.help,
+        ) from None
+
+
+def _home(key: str) -> str:
+    """Where a key that stands in the wrong place belongs, or nothing."""
+    return next((f"{key} belongs in [{s}]" for s, keys in _KEYS.items() if key in keys), "")
+
+
+def _nearest(value: object, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(names)}"
+
+
+def _quote(value: object) -> str:
+    """A value as nn.toml shows it, on one line and not too long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(text: str) -> str:
+    """Text from the user on one line."""
+    return _quote(text)[1:-1] if not text.isprintable() else text
