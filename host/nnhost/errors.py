@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 class NnhostError(Exception):
     """Something went wrong that the user can mend.
@@ -36,3 +38,9 @@ class DifferenceError(NnhostError):
     """The chip computed something else than the simulator."""
 
     exit_code = 4
+
+
+def quote(value: object) -> str:
+    """A value of the user's as an error shows it: quoted if text, on one line, not too long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

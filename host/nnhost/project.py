@@ -8,8 +8,6 @@ docs/nn-toml.md describes every key.
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnhost.errors import UsageError
+from nnhost.errors import UsageError, quote
 from nnhost.paths import examples_dir
 
 if sys.version_info >= (3, 11):
@@ -152,13 +150,8 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
 
 def _number(allowed: str, inside: Callable[[float], bool]) -> Callable[[Any], float]:
     def check(value: Any) -> float:
-        if type(value) in (int, float):
-            try:
-                number = float(value)
-            except OverflowError:
-                number = math.inf
-            if math.isfinite(number) and inside(number):
-                return number
+        if type(value) in (int, float) and value <= sys.float_info.max and inside(value):
+            return float(value)
         raise _Invalid(f"a number {allowed}")
 
     return check
@@ -182,15 +175,9 @@ def _batch(value: Any) -> int:
         raise _Invalid(f'{invalid.allowed}, or "full"') from None
 
 
-_width = _integer(1, 1024)
-
-
 def _hidden(value: Any) -> tuple[int, ...]:
-    try:
-        if isinstance(value, list):
-            return tuple(_width(width) for width in value)
-    except _Invalid:
-        pass
+    if isinstance(value, list) and all(type(w) is int and 1 <= w <= 1024 for w in value):
+        return tuple(value)
     raise _Invalid("a list of widths from 1 to 1024", "for example hidden = [16] or [32, 16] or []")
 
 
@@ -282,7 +269,7 @@ def create_project(root: Path, template: str, board: str | None, platformio_ini:
     overwritten: raises UsageError naming the file that is in the way.
     """
     if template not in TEMPLATES:
-        raise UsageError(f"unknown template {_quote(template)}", help=_nearest(template, TEMPLATES))
+        raise UsageError(f"unknown template {quote(template)}", help=_nearest(template, TEMPLATES))
     example = examples_dir() / template
     texts = {
         path.name: path.read_text(encoding="utf-8")
@@ -337,7 +324,7 @@ def _file_settings(text: str) -> Iterator[_Setting]:
     for section, table in document.items():
         if not isinstance(table, dict):
             raise UsageError(
-                f"{FILE_NAME}:{_line(text, section)}: {_quote(section)} is not in a section",
+                f"{FILE_NAME}:{_line(text, section)}: {quote(section)} is not in a section",
                 help=_home(section) or f"write [{section}] and its keys below it",
             )
         if section not in _KEYS:
@@ -357,7 +344,8 @@ def _syntax_error(error: Exception) -> UsageError:
     if at := re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", cause, re.DOTALL):
         cause, line = at[1], f":{at[2]}"
     return UsageError(
-        f"{FILE_NAME}{line}: {_plain(cause)}", help="this is not TOML: https://toml.io"
+        f"{FILE_NAME}{line}: {_plain(cause)}",
+        help="strings want quotes, lists brackets: see https://toml.io",
     )
 
 
@@ -394,7 +382,7 @@ def _override_setting(override: str) -> _Setting:
         raise UsageError(f"{place}: not an override", help="write --set section.key=value")
     if section not in _KEYS:
         raise UsageError(
-            f"{place}: unknown section {_quote(section)}", help=_nearest(section, _KEYS)
+            f"{place}: unknown section {quote(section)}", help=_nearest(section, _KEYS)
         )
     try:
         document = tomllib.loads(f"value = {text}")
@@ -408,7 +396,7 @@ def _checked(setting: _Setting) -> Any:
     keys = _KEYS[setting.section]
     if setting.key not in keys:
         raise UsageError(
-            f"{setting.place()}: unknown key {_quote(setting.key)} in [{setting.section}]",
+            f"{setting.place()}: unknown key {quote(setting.key)} in [{setting.section}]",
             help=_home(setting.key) or _nearest(setting.key, keys),
         )
     try:
@@ -416,7 +404,7 @@ def _checked(setting: _Setting) -> Any:
     except _Invalid as invalid:
         raise UsageError(
             f"{setting.place()}: {setting.key} must be {invalid.allowed}, "
-            f"not {_quote(setting.value)}",
+            f"not {quote(setting.value)}",
             help=invalid.help,
         ) from None
 
@@ -431,12 +419,6 @@ def _nearest(value: object, names: Iterable[str]) -> str:
     return f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(names)}"
 
 
-def _quote(value: object) -> str:
-    """A value as nn.toml shows it, on one line and not too long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _plain(text: str) -> str:
     """Text from the user on one line."""
-    return _quote(text)[1:-1] if not text.isprintable() else text
+    return quote(text)[1:-1] if not text.isprintable() else text
