@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,25 +11,26 @@ _MASK = (1 << 64) - 1
 
 
 def split(strata: NDArray[np.int64], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Row numbers for training and for testing, both in an order drawn from `seed`.
+    """Row numbers for training and for testing, both in an order drawn from `seed` (16 bits).
 
     Of each stratum, the rows with the same number in `strata`, `share` is held out, rounded half
     up, but at least one row stays for training. The same on every machine and NumPy version.
     """
-    order = sorted(range(len(strata)), key=lambda row: _splitmix64(seed << 32 | row))
-    held = {
-        stratum: min(int(count * share + 0.5), count - 1)
-        for stratum, count in enumerate(np.bincount(strata).tolist())
-    }
+    quota = [min(int(count * share + 0.5), count - 1) for count in np.bincount(strata).tolist()]
     train, test = [], []
-    for row in order:
+    for row in _shuffled(range(len(strata)), seed):
         stratum = int(strata[row])
-        if held[stratum] > 0:
-            held[stratum] -= 1
+        if quota[stratum] > 0:
+            quota[stratum] -= 1
             test.append(row)
         else:
             train.append(row)
-    return train, test
+    # The rows left over begin with the class whose quota was full first: draw their order anew.
+    return _shuffled(train, seed | 1 << 16), test
+
+
+def _shuffled(rows: Iterable[int], stream: int) -> list[int]:
+    return sorted(rows, key=lambda row: _splitmix64(stream << 32 | row))
 
 
 def _splitmix64(number: int) -> int:
