@@ -3,7 +3,7 @@
 #include "nn_net.h"
 #include "nn_prng.h"
 
-uint32_t nn_train_steps;
+NN_XDATA uint32_t nn_train_steps;
 
 void nn_train_reset(uint16_t seed) {
     nn_prng_seed(seed);

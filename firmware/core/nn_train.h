@@ -14,7 +14,7 @@
 #endif
 
 /* Steps since the reset; a step is one sample. */
-extern uint32_t nn_train_steps;
+extern NN_XDATA uint32_t nn_train_steps;
 
 /* Draws new weights from the seed and sets the step counter to 0. */
 void nn_train_reset(uint16_t seed);

@@ -1,0 +1,32 @@
+#include "nn_digest.h"
+
+#include "nn_config.h"
+#include "nn_map.h"
+#include "nn_net.h"
+
+#define SLICES 32U
+#define SLICE_BYTES ((NN_STATE_BYTES + SLICES - 1U) / SLICES)
+
+uint16_t nn_digest_state(void) {
+    nn_map_open(nn_state_map, 0U);
+    return nn_map_crc(NN_STATE_BYTES);
+}
+
+/* Rounding up can leave the last slices short or empty. */
+uint16_t nn_digest_slice(uint32_t step) {
+    const uint16_t begin = (uint16_t)((uint16_t)((uint8_t)step % SLICES) * SLICE_BYTES);
+    uint16_t size = 0U;
+    if (begin < NN_STATE_BYTES) {
+        size = (uint16_t)(NN_STATE_BYTES - begin);
+        if (size > SLICE_BYTES) {
+            size = SLICE_BYTES;
+        }
+    }
+    nn_map_open(nn_state_map, begin);
+    return nn_map_crc(size);
+}
+
+uint16_t nn_digest_trace(void) {
+    nn_map_open(nn_trace_map, 0U);
+    return nn_map_crc(NN_TRACE_BYTES);
+}

@@ -1,0 +1,19 @@
+/*
+ * What the board lets the host compare: checksums of memory, read back after the step rather than
+ * gathered while writing, so that a cell that did not take its value is noticed.
+ */
+#ifndef NN_DIGEST_H
+#define NN_DIGEST_H
+
+#include "nn_types.h"
+
+/* CRC of the whole training state. */
+uint16_t nn_digest_state(void);
+
+/* CRC of the slice of the state whose turn it is at this step: one 32nd, in rotation. */
+uint16_t nn_digest_slice(uint32_t step);
+
+/* CRC of the last forward pass: hidden activations, then logits. */
+uint16_t nn_digest_trace(void);
+
+#endif

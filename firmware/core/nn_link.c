@@ -1,0 +1,349 @@
+#include "nn_link.h"
+
+#include "nn_config.h"
+#include "nn_crc.h"
+#include "nn_digest.h"
+#include "nn_map.h"
+#include "nn_messages.h"
+#include "nn_net.h"
+#include "nn_port.h"
+#include "nn_train.h"
+
+/*
+ * A frame in memory: one byte of COBS, the header, the payload, three bytes of CRC. COBS never
+ * needs a second byte, because a frame is shorter than 254 bytes: each zero is replaced where it
+ * stands by the distance to the next, so that a frame is encoded and decoded in place.
+ */
+#define AT_LENGTH 1U /* bytes of header and payload */
+#define AT_TYPE 2U
+#define AT_SESSION 3U
+#define AT_SEQUENCE 5U
+#define AT_PAYLOAD 7U
+#define CRC_BYTES 3U
+#define SMALLEST_FRAME (AT_PAYLOAD + CRC_BYTES)
+#define LARGEST_FRAME (SMALLEST_FRAME + NN_PAYLOAD)
+
+#if (NN_PAYLOAD < NN_PAYLOAD_LEAST) || (NN_PAYLOAD > NN_PAYLOAD_MOST)
+#error "NN_PAYLOAD is out of range: see docs/protocol.md"
+#endif
+
+static NN_XDATA uint8_t request[LARGEST_FRAME];
+static NN_XDATA uint8_t reply[LARGEST_FRAME]; /* kept encoded, to be sent again */
+static NN_XDATA uint8_t reply_size;
+
+static NN_XDATA uint16_t session;  /* 0: none since the board started */
+static NN_XDATA uint16_t sequence; /* number of the request that `reply` answers */
+
+static NN_XDATA uint16_t executed; /* requests carried out */
+static NN_XDATA uint16_t corrupt;  /* frames that did not pass the checks */
+static NN_XDATA uint16_t repeated; /* requests answered again from `reply` */
+
+/* Numbers travel with their low byte first. */
+
+static uint16_t get16(const NN_XDATA uint8_t *from) {
+    return (uint16_t)(from[0] | ((uint16_t)from[1] << 8));
+}
+
+static uint32_t get32(const NN_XDATA uint8_t *from) {
+    return ((uint32_t)get16(from + 2) << 16) | get16(from);
+}
+
+static void put16(NN_XDATA uint8_t *to, uint16_t value) {
+    to[0] = (uint8_t)(value & 0xFFU);
+    to[1] = (uint8_t)(value >> 8);
+}
+
+static void put32(NN_XDATA uint8_t *to, uint32_t value) {
+    put16(to, (uint16_t)(value & 0xFFFFUL));
+    put16(to + 2, (uint16_t)(value >> 16));
+}
+
+/* Stores the bytes up to the next delimiter; their number, LARGEST_FRAME + 1 if too many. */
+static uint8_t receive(void) {
+    uint8_t size = 0U;
+    nn_port_listen(1U);
+    for (;;) {
+        const uint8_t byte = nn_port_read();
+        if (byte != 0U) {
+            if (size < LARGEST_FRAME) {
+                request[size] = byte;
+                size++;
+            } else {
+                size = LARGEST_FRAME + 1U;
+            }
+        } else if (size != 0U) {
+            break;
+        } else {
+            /* Frames begin with a delimiter, too: it clears what noise has left behind. */
+        }
+    }
+    nn_port_listen(0U);
+    return size;
+}
+
+static void transmit(const NN_XDATA uint8_t *frame, uint8_t size) {
+    nn_port_write(0U);
+    for (; size != 0U; size--) {
+        nn_port_write(*frame);
+        frame++;
+    }
+    nn_port_write(0U);
+}
+
+/*
+ * Writes the checksum of the encoded bytes before `to` as three bytes that are never zero, and
+ * returns 1 if they were there already. A greeting is understood by boards that speak another
+ * dictionary, all else is not.
+ */
+static uint8_t checksum(NN_XDATA uint8_t *frame, uint8_t end) {
+    NN_XDATA uint8_t *to = frame + end;
+    const uint8_t type = frame[AT_TYPE];
+    uint8_t same = 1U;
+    uint8_t i;
+    uint16_t crc;
+    nn_crc_begin(((type == NN_MSG_HELLO) || (type == NN_MSG_WELCOME)) ? NN_CRC_START : NN_ABI);
+    nn_crc_add_block(frame, end);
+    crc = nn_crc_value();
+    for (i = 0U; i < CRC_BYTES; i++) {
+        const uint8_t part = (uint8_t)(0x80U | (uint8_t)(crc & 0x7FU));
+        if (*to != part) {
+            same = 0U;
+        }
+        *to = part;
+        to++;
+        crc >>= 7;
+    }
+    return same;
+}
+
+/* Checks and decodes the `size` bytes received; 1 if they are a sound frame. */
+static uint8_t unseal(uint8_t size) {
+    const uint8_t end = (uint8_t)(size - CRC_BYTES);
+    uint8_t at = 0U;
+    if ((size < SMALLEST_FRAME) || (size > LARGEST_FRAME) || (checksum(request, end) == 0U)) {
+        return 0U;
+    }
+    do {
+        const uint8_t code = request[at];
+        if (code > (uint8_t)(end - at)) {
+            return 0U;
+        }
+        request[at] = 0U;
+        at = (uint8_t)(at + code);
+    } while (at != end);
+    return (request[AT_LENGTH] == (uint8_t)(end - 1U)) ? 1U : 0U;
+}
+
+/* Encodes a frame whose type and payload are written and adds its checksum; its size. */
+static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload, uint16_t number) {
+    const uint8_t end = (uint8_t)(AT_PAYLOAD + payload);
+    uint8_t code = 0U;
+    uint8_t at;
+    frame[AT_LENGTH] = (uint8_t)(NN_HEADER_BYTES + payload);
+    put16(frame + AT_SESSION, session);
+    put16(frame + AT_SEQUENCE, number);
+    for (at = AT_LENGTH; at < end; at++) {
+        if (frame[at] == 0U) {
+            frame[code] = (uint8_t)(at - code);
+            code = at;
+        }
+    }
+    frame[code] = (uint8_t)(end - code);
+    (void)checksum(frame, end);
+    return (uint8_t)(end + CRC_BYTES);
+}
+
+/* Says which request is expected; the request buffer serves, for what it held is void. */
+static void object(uint8_t reason) {
+    request[AT_TYPE] = NN_MSG_NAK;
+    request[AT_PAYLOAD + NN_MSG_NAK_REASON] = reason;
+    transmit(request, seal(request, NN_MSG_NAK_SIZE, (uint16_t)(sequence + 1U)));
+}
+
+/* The handlers write the reply's payload and return its size; reply[AT_TYPE] is preset to DONE. */
+
+static uint8_t refuse(uint8_t reason) {
+    reply[AT_TYPE] = NN_MSG_ERROR;
+    reply[AT_PAYLOAD + NN_MSG_ERROR_REASON] = reason;
+    return NN_MSG_ERROR_SIZE;
+}
+
+static uint8_t welcome(void) {
+    static const NN_CODE char name[] = NN_BOARD;
+    uint8_t size = NN_MSG_WELCOME_SIZE;
+    uint8_t i;
+    reply[AT_TYPE] = NN_MSG_WELCOME;
+    put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_ABI, NN_ABI);
+    put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_PROGRAM, NN_PROGRAM);
+    reply[AT_PAYLOAD + NN_MSG_WELCOME_PAYLOAD] = NN_PAYLOAD;
+    put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_SAMPLE_BYTES, NN_SAMPLE_BYTES);
+    put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_STATE_BYTES, NN_STATE_BYTES);
+    put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STEP, nn_train_steps);
+    put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_CRC, nn_digest_state());
+    for (i = 0U; (name[i] != '\0') && (size < NN_PAYLOAD); i++) {
+        reply[AT_PAYLOAD + size] = (uint8_t)name[i];
+        size++;
+    }
+    return size;
+}
+
+/*
+ * Copies the rest of the request's payload, from `at` on, into a map of `total` bytes, to the
+ * offset that stands before it. `last`: it must reach the map's end. 0: it does not fit.
+ */
+static uint8_t store(const NN_CODE nn_segment_t *map, uint16_t total, uint8_t at, uint8_t last) {
+    const uint8_t end = (uint8_t)(AT_LENGTH + request[AT_LENGTH]);
+    const uint8_t size = (uint8_t)(end - at);
+    const uint16_t offset = get16(request + at - 2U);
+    const uint16_t room = (uint16_t)(total - size);
+    if ((size > total) || (offset > room) || ((last != 0U) && (offset != room))) {
+        return 0U;
+    }
+    nn_map_open(map, offset);
+    for (; at != end; at++) {
+        *nn_map_next() = request[at];
+    }
+    return 1U;
+}
+
+static uint8_t step(void) {
+#if NN_STANDALONE
+    return refuse(NN_REASON_STANDALONE);
+#else
+    const uint8_t flags = request[AT_PAYLOAD + NN_MSG_STEP_FLAGS];
+    if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
+        return refuse(NN_REASON_STEP);
+    }
+    if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
+        return refuse(NN_REASON_RANGE);
+    }
+    if ((flags & NN_FLAG_EPOCH) != 0U) {
+        nn_epoch();
+    }
+    nn_train_step((uint8_t)((flags & NN_FLAG_FIRST) != 0U), (uint8_t)((flags & NN_FLAG_LAST) != 0U));
+    reply[AT_TYPE] = NN_MSG_REPORT;
+    put32(reply + AT_PAYLOAD + NN_MSG_REPORT_STEP, nn_train_steps);
+    put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, nn_digest_slice(nn_train_steps));
+    return NN_MSG_REPORT_SIZE;
+#endif
+}
+
+static uint8_t evaluate(void) {
+    if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
+        return refuse(NN_REASON_RANGE);
+    }
+    nn_forward();
+    nn_measure();
+    reply[AT_TYPE] = NN_MSG_EVALUATION;
+    put32(reply + AT_PAYLOAD + NN_MSG_EVALUATION_LOSS, nn_report_loss());
+    put16(reply + AT_PAYLOAD + NN_MSG_EVALUATION_PREDICTION, nn_report_prediction());
+    put16(reply + AT_PAYLOAD + NN_MSG_EVALUATION_TRACE, nn_digest_trace());
+    return NN_MSG_EVALUATION_SIZE;
+}
+
+static uint8_t read_state(void) {
+    const uint16_t offset = get16(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
+    const uint8_t size = request[AT_PAYLOAD + NN_MSG_READ_LENGTH];
+    uint8_t i;
+    if ((size > NN_PAYLOAD) || (size > NN_STATE_BYTES) || (offset > (NN_STATE_BYTES - size))) {
+        return refuse(NN_REASON_RANGE);
+    }
+    reply[AT_TYPE] = NN_MSG_CHUNK;
+    nn_map_open(nn_state_map, offset);
+    for (i = 0U; i < size; i++) {
+        reply[AT_PAYLOAD + i] = *nn_map_next();
+    }
+    return size;
+}
+
+static uint8_t verify(void) {
+    reply[AT_TYPE] = NN_MSG_STATE;
+    put32(reply + AT_PAYLOAD + NN_MSG_STATE_STEP, nn_train_steps);
+    put16(reply + AT_PAYLOAD + NN_MSG_STATE_CRC, nn_digest_state());
+    put16(reply + AT_PAYLOAD + NN_MSG_STATE_EXECUTED, executed);
+    put16(reply + AT_PAYLOAD + NN_MSG_STATE_CORRUPT, corrupt);
+    put16(reply + AT_PAYLOAD + NN_MSG_STATE_REPEATED, repeated);
+    return NN_MSG_STATE_SIZE;
+}
+
+/* Does what the request asks; the size of the reply's payload. */
+static uint8_t execute(void) {
+    static const NN_CODE uint8_t least[NN_MSG_REQUESTS] = NN_MSG_LEAST_SIZES;
+    const uint8_t type = request[AT_TYPE];
+    if ((type == 0U) || (type > NN_MSG_REQUESTS)) {
+        return refuse(NN_REASON_UNKNOWN);
+    }
+    if ((uint8_t)(request[AT_LENGTH] - NN_HEADER_BYTES) < least[type - 1U]) {
+        return refuse(NN_REASON_RANGE);
+    }
+    reply[AT_TYPE] = NN_MSG_DONE;
+    switch (type) {
+    case NN_MSG_HELLO:
+        return welcome();
+    case NN_MSG_RESET:
+#if NN_STANDALONE
+        return refuse(NN_REASON_STANDALONE);
+#else
+        nn_train_reset(get16(request + AT_PAYLOAD + NN_MSG_RESET_SEED));
+        break;
+#endif
+    case NN_MSG_SAMPLE:
+        if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_SAMPLE_SIZE, 0U) == 0U) {
+            return refuse(NN_REASON_RANGE);
+        }
+        break;
+    case NN_MSG_STEP:
+        return step();
+    case NN_MSG_EVALUATE:
+        return evaluate();
+    case NN_MSG_READ:
+        return read_state();
+    case NN_MSG_WRITE:
+        if (store(nn_state_map, NN_STATE_BYTES, AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
+            return refuse(NN_REASON_RANGE);
+        }
+        break;
+    case NN_MSG_RESUME:
+        nn_train_steps = get32(request + AT_PAYLOAD + NN_MSG_RESUME_STEP);
+        break;
+    case NN_MSG_VERIFY:
+        return verify();
+    default: /* NN_MSG_RESTART: done by nn_link_serve, after the reply */
+        break;
+    }
+    return 0U;
+}
+
+void nn_link_serve(void) {
+    uint16_t number;
+    if (unseal(receive()) == 0U) {
+        corrupt++;
+        object(NN_OBJECTION_CORRUPT);
+        return;
+    }
+    number = get16(request + AT_SEQUENCE);
+    if ((request[AT_TYPE] == NN_MSG_HELLO) && (get16(request + AT_SESSION) != session)) {
+        session = get16(request + AT_SESSION);
+        sequence = (uint16_t)(number - 1U);
+    }
+    if ((session == 0U) || (get16(request + AT_SESSION) != session)) {
+        object(NN_OBJECTION_SESSION);
+    } else if (number == sequence) {
+        repeated++;
+        transmit(reply, reply_size);
+    } else if (number != (uint16_t)(sequence + 1U)) {
+        object(NN_OBJECTION_SEQUENCE);
+    } else {
+        const uint8_t type = request[AT_TYPE];
+        executed++;
+        sequence = number;
+        reply_size = seal(reply, execute(), number);
+        transmit(reply, reply_size);
+        if (type == NN_MSG_RESTART) {
+            nn_port_reset();
+        }
+    }
+}

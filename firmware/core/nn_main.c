@@ -1,0 +1,36 @@
+/*
+ * The firmware of every board: draw the weights; train, if the data are in flash; then answer
+ * the host for ever.
+ */
+#include "nn_config.h"
+#include "nn_link.h"
+#include "nn_port.h"
+#include "nn_train.h"
+
+#if NN_STANDALONE
+#include "nn_digest.h"
+#include "nn_net.h"
+#include "nn_text.h"
+
+static void train(void) {
+    nn_train_start(NN_SEED);
+    while (nn_train_next(NN_EPOCHS) != 0U) {
+        nn_load_row(nn_get_row());
+        nn_train_visit();
+        nn_text_step(nn_train_steps, nn_report_milli());
+    }
+    nn_text_done(nn_train_steps, nn_digest_state());
+}
+#endif
+
+int main(void) {
+    nn_port_init();
+#if NN_STANDALONE
+    train();
+#else
+    nn_train_reset(NN_SEED);
+#endif
+    for (;;) {
+        nn_link_serve();
+    }
+}

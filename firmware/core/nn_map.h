@@ -1,0 +1,19 @@
+/*
+ * Maps: lists of segments (nn_state_map, nn_sample_map, nn_trace_map) seen as if they were one
+ * block of bytes. There is one cursor; its user must not move it past the map's end.
+ */
+#ifndef NN_MAP_H
+#define NN_MAP_H
+
+#include "nn_types.h"
+
+/* Places the cursor `offset` bytes into the map. */
+void nn_map_open(const NN_CODE nn_segment_t *map, uint16_t offset);
+
+/* The byte at the cursor, which moves on. */
+uint8_t *nn_map_next(void);
+
+/* CRC of the next `size` bytes as they are in memory now; the cursor moves on. */
+uint16_t nn_map_crc(uint16_t size);
+
+#endif

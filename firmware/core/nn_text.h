@@ -1,0 +1,16 @@
+/*
+ * The text a board prints while it trains by itself: lines that any serial monitor shows and any
+ * plotter of `label:value` pairs draws.
+ */
+#ifndef NN_TEXT_H
+#define NN_TEXT_H
+
+#include "nn_types.h"
+
+/* "step:120<tab>loss:0.412<newline>", the loss in thousandths. */
+void nn_text_step(uint32_t step, uint32_t loss_milli);
+
+/* "done:4311<tab>digest:09AF<newline>". */
+void nn_text_done(uint32_t steps, uint16_t digest);
+
+#endif

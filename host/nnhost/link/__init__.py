@@ -1,0 +1,27 @@
+"""The link between host and board: messages, frames, sessions and digests (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from nnhost.link.digest import crc16, slice_digest, state_digest, trace_digest
+from nnhost.link.messages import Evaluation, Flag, Report, State, Welcome
+from nnhost.link.session import Counters, Session
+from nnhost.link.text import TextDone, TextStep, read_text
+from nnhost.link.transport import Transport
+
+__all__ = [
+    "Counters",
+    "Evaluation",
+    "Flag",
+    "Report",
+    "Session",
+    "State",
+    "TextDone",
+    "TextStep",
+    "Transport",
+    "Welcome",
+    "crc16",
+    "read_text",
+    "slice_digest",
+    "state_digest",
+    "trace_digest",
+]

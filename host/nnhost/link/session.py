@@ -1,0 +1,319 @@
+"""A session: one host's conversation with one board, exactly once for each request.
+
+The host has one request in flight. A request whose answer does not come, or comes corrupted, is
+sent again under the same number; the board carries a number out once and repeats its answer when
+it sees the number again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+
+from nnhost.errors import DeviceError
+from nnhost.link import messages
+from nnhost.link.digest import state_digest
+from nnhost.link.frames import DELIMITER, LARGEST, Frame, FrameError, decode, encode
+from nnhost.link.messages import M, Message, Reason, abi
+from nnhost.link.transport import Transport
+
+#: Failures in a row after which a board counts as gone.
+ATTEMPTS = 10
+
+_SLOWEST_RETRY = 4.0  # doubling the wait for an answer stops here, seconds
+_FLOOR = 0.25  # scheduling of a busy host, latency of USB, seconds
+_MARGIN = 4.0  # times the slowest of the recent answers
+_LONGEST_DRAIN = 1.0  # a line that never falls silent is not waited for, seconds
+
+_REASONS: dict[int, str] = {
+    Reason.UNKNOWN: "it does not know the message",
+    Reason.RANGE: "the bytes do not fit its sample or its state",
+    Reason.STEP: "it is at another step",
+    Reason.STANDALONE: "it trains by itself, on the data in its flash",
+}
+
+
+@dataclass
+class Counters:
+    """What has happened on the line, as the host saw it."""
+
+    sent: int = 0
+    """frames sent, repetitions included"""
+    received: int = 0
+    """answers taken"""
+    retries: int = 0
+    """requests sent again"""
+    timeouts: int = 0
+    """answers that did not come in time"""
+    corrupt: int = 0
+    """blocks that were no sound frame"""
+    refused: int = 0
+    """frames that the board reported as corrupt or out of order"""
+    repeated: int = 0
+    """answers that had been taken already"""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sent} frames sent, {self.received} answered, {self.retries} sent again, "
+            f"{self.timeouts} timeouts, {self.corrupt} corrupt here, {self.refused} at the board"
+        )
+
+
+class Session:
+    """Talks to the board at the other end of ``transport``. Begin with ``hello``.
+
+    ``reply_timeout`` is the wait for the first answer of each kind, in seconds; later waits follow
+    what was measured. ``quiet`` is the silence after which a disturbed line is taken to be idle: it
+    must exceed a frame's time on the line and the adapter's latency.
+
+    All methods raise ``DeviceError`` if the board is gone, has restarted, refuses, or has failed to
+    answer ``ATTEMPTS`` times in a row. After any exception, ``KeyboardInterrupt`` included, the
+    next call must be ``hello``; it tells at which step the board is.
+    """
+
+    def __init__(
+        self, transport: Transport, *, reply_timeout: float = 1.0, quiet: float = 0.05
+    ) -> None:
+        self.counters = Counters()
+        self._transport = transport
+        self._first_wait = reply_timeout
+        self._quiet = quiet
+        self._waits: dict[type[Message], float] = {}
+        self._slowest: dict[type[Message], float] = {}
+        self._blocks: deque[bytes] = deque()
+        self._partial = b""
+        self._session = 0
+        self._sequence = 0
+        self._greeting = False
+        self._settled = False
+        self._welcome: messages.Welcome | None = None
+
+    def hello(self, patience: float = 12.0) -> messages.Welcome:
+        """Opens a new session; what the board is and where it stands.
+
+        Gives up after ``patience`` seconds. Raises ``DeviceError`` if the board speaks another
+        version of the protocol.
+        """
+        self._session = secrets.randbelow(0xFFFF) + 1
+        self._sequence = 0xFFFF
+        self._greeting = self._settled = True
+        answer = self._exchange(messages.Hello(), patience)
+        self._greeting = False
+        theirs = int.from_bytes(answer.payload[:2], "little")
+        if theirs != abi():
+            self._settled = False
+            raise DeviceError(
+                f"the board speaks protocol {theirs:04X}, this nnhost {abi():04X}",
+                help="put this version's firmware on it: nnhost flash",
+            )
+        self._welcome = messages.Welcome.unpack(answer.payload)
+        return self._welcome
+
+    @property
+    def welcome(self) -> messages.Welcome:
+        """What the last ``hello`` learned."""
+        if self._welcome is None:
+            raise RuntimeError("call hello() first")
+        return self._welcome
+
+    def expect(self, program: int, board: str | None = None) -> None:
+        """Raises ``DeviceError`` unless the board runs this program (and is this board)."""
+        found = self.welcome.board.decode("ascii", "replace")
+        if board is not None and found != board:
+            raise DeviceError(
+                f'this board\'s firmware is built for "{found}", not for "{board}"',
+                help=f"nnhost flash --board {board}",
+            )
+        if self.welcome.program != program:
+            raise DeviceError(
+                f"the board runs program {self.welcome.program:08X}, the project is {program:08X}",
+                help=f"nnhost flash --board {found}",
+            )
+
+    def reset(self, seed: int) -> None:
+        """Draws new weights on the board, from ``seed`` (1 .. 65535), and goes to step 0."""
+        self._ask(messages.Reset(seed), messages.Done)
+
+    def step(self, step: int, flags: int, sample: bytes) -> messages.Report:
+        """One training step; ``step`` is the board's last one + 1, ``flags`` are of ``Flag``."""
+        offset = self._load(sample, messages.Step.LAYOUT.size)
+        return self._ask(messages.Step(step, flags, offset, sample[offset:]), messages.Report)
+
+    def evaluate(self, sample: bytes) -> messages.Evaluation:
+        """One forward pass; nothing is trained."""
+        offset = self._load(sample, messages.Evaluate.LAYOUT.size)
+        return self._ask(messages.Evaluate(offset, sample[offset:]), messages.Evaluation)
+
+    def read_state(self) -> bytes:
+        """The whole training state, checked against the board's own digest of it."""
+        size = self.welcome.state_bytes
+        state = b""
+        while len(state) < size:
+            request = messages.Read(len(state), min(self.welcome.payload, size - len(state)))
+            state += self._ask(request, messages.Chunk).data
+        self._check(state)
+        return state
+
+    def write_state(self, state: bytes, step: int) -> None:
+        """Puts the board into the state of training step ``step``, and checks its digest."""
+        if len(state) != self.welcome.state_bytes:
+            raise ValueError(f"{len(state)} bytes; the state has {self.welcome.state_bytes}")
+        size = self.welcome.payload - messages.Write.LAYOUT.size
+        for offset in range(0, len(state), size):
+            self._ask(messages.Write(offset, state[offset : offset + size]), messages.Done)
+        self._ask(messages.Resume(step), messages.Done)
+        self._check(state)
+
+    def verify(self) -> messages.State:
+        """The board's step, the digest of its state, and its own counters."""
+        return self._ask(messages.Verify(), messages.State)
+
+    def restart(self) -> None:
+        """Resets the chip; a virtual board ends."""
+        self._ask(messages.Restart(), messages.Done)
+        self._settled = False
+
+    def close(self) -> None:
+        """Closes the transport."""
+        self._transport.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self, state: bytes) -> None:
+        here, there = state_digest(state), self.verify().crc
+        if here != there:
+            raise DeviceError(
+                f"the state copied has digest {here:04X}, the board's {there:04X}",
+                help="the board's memory changes while it is idle: check its supply and its RAM",
+            )
+
+    def _load(self, sample: bytes, header: int) -> int:
+        """Sends all of the sample that the last message cannot hold; how much that is."""
+        if len(sample) != self.welcome.sample_bytes:
+            raise ValueError(f"{len(sample)} bytes; a sample has {self.welcome.sample_bytes}")
+        offset = 0
+        size = self.welcome.payload - messages.Sample.LAYOUT.size
+        while len(sample) - offset > self.welcome.payload - header:
+            part = sample[offset : offset + size]
+            self._ask(messages.Sample(offset, part), messages.Done)
+            offset += len(part)
+        return offset
+
+    def _ask(self, request: Message, kind: type[M]) -> M:
+        """The answer, of the given kind. Raises ``DeviceError`` if the board refuses."""
+        answer = self._exchange(request)
+        name = type(request).__name__.upper()
+        if answer.type == messages.Error.NUMBER:
+            reason = messages.Error.unpack(answer.payload).reason
+            raise DeviceError(f"the board refused {name}: {_REASONS.get(reason, reason)}")
+        if answer.type != kind.NUMBER:
+            raise DeviceError(f"the board answered {name} with message {answer.type}")
+        return kind.unpack(answer.payload)
+
+    def _exchange(self, request: Message, patience: float = 60.0) -> Frame:
+        """Sends the request until its answer is there."""
+        if not self._settled:
+            raise RuntimeError("the last exchange was interrupted: call hello() first")
+        self._settled = False
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        kind = type(request)
+        frame = encode(Frame(kind.NUMBER, self._session, self._sequence, request.pack()))
+        began = monotonic()
+        for attempt in range(ATTEMPTS):
+            wait = self._waits.get(kind, self._first_wait)
+            sent = monotonic()
+            self._send(frame)
+            answer = self._listen(wait, drain=False)
+            elapsed = monotonic() - sent
+            if answer is None:
+                if elapsed >= wait:
+                    self.counters.timeouts += 1
+                    self._waits[kind] = max(wait, min(2 * wait, _SLOWEST_RETRY))
+                # Ends what the board may still hold of a cut frame, and lets the line fall silent.
+                self._send(DELIMITER)
+                answer = self._listen(self._quiet, drain=True)
+            elif attempt == 0:
+                slowest = max(elapsed, 0.9 * self._slowest.get(kind, 0.0))
+                self._slowest[kind] = slowest
+                self._waits[kind] = _FLOOR + _MARGIN * slowest
+            if answer is not None:
+                self.counters.received += 1
+                self._settled = True
+                return answer
+            if monotonic() - began > patience:
+                break
+            self.counters.retries += 1
+        raise DeviceError(
+            f"the board does not answer {kind.__name__.upper()} ({self.counters})",
+            help="is it powered, flashed (nnhost flash), and the port the right one?",
+        )
+
+    def _send(self, data: bytes) -> None:
+        self._transport.write(data)
+        if data != DELIMITER:
+            self.counters.sent += 1
+
+    def _listen(self, wait: float, *, drain: bool) -> Frame | None:
+        """The answer to the request under way; None if it does not come within ``wait`` seconds.
+
+        Returns None at the first sign that it will not come, or, to ``drain`` a disturbed line,
+        after ``wait`` seconds of silence.
+        """
+        began = monotonic()
+        deadline = began + wait
+        while (block := self._next_block(deadline)) is not None:
+            try:
+                frame = decode(block)
+            except FrameError:
+                self.counters.corrupt += 1
+            else:
+                if frame.type == messages.Nak.NUMBER:
+                    self._note_objection(frame)
+                elif (frame.session, frame.sequence) == (self._session, self._sequence):
+                    return frame
+                else:
+                    self.counters.repeated += 1
+                    continue
+            if not drain:
+                return None
+            deadline = min(monotonic() + wait, began + _LONGEST_DRAIN)
+        return None
+
+    def _next_block(self, deadline: float) -> bytes | None:
+        """The next bytes between delimiters; None when the time is up."""
+        while not self._blocks:
+            left = deadline - monotonic()
+            if left <= 0:
+                return None
+            *blocks, self._partial = (self._partial + self._transport.read(left)).split(DELIMITER)
+            if len(self._partial) > LARGEST:
+                blocks.append(self._partial)
+                self._partial = b""
+            self._blocks.extend(block for block in blocks if block)
+        return self._blocks.popleft()
+
+    def _note_objection(self, frame: Frame) -> None:
+        self.counters.refused += 1
+        if self._greeting or frame.session == self._session:
+            return
+        if frame.session == 0:
+            raise DeviceError(
+                "the board has restarted: what it had learned is lost",
+                help="check its supply and its reset line, then train again",
+            )
+        raise DeviceError(
+            "another program has opened a session with the board",
+            help="close it: only one can train the board at a time",
+        )

@@ -1,0 +1,24 @@
+/* The configuration of the link's test board: a net in shape only. */
+#ifndef NN_CONFIG_H
+#define NN_CONFIG_H
+
+#define NN_PROGRAM 0xC0FFEE42UL
+#define NN_BOARD "test-board"
+#define NN_STATE_BYTES 103U
+#define NN_SAMPLE_BYTES 41U
+#define NN_TRACE_BYTES 7U
+#ifndef NN_PAYLOAD
+#define NN_PAYLOAD 32U
+#endif
+#ifndef NN_STANDALONE
+#define NN_STANDALONE 0
+#endif
+#define NN_BAUD 115200UL
+#define NN_CLOCK_HZ 11059200UL
+#define NN_ROWS 5U
+#define NN_ORDER_SIZE 8U
+#define NN_EPOCHS 3U
+#define NN_BATCH 2U
+#define NN_SEED 7U
+
+#endif
