@@ -1,0 +1,44 @@
+"""Hyperbolic tangent by table over -4..4; the derivative is 1 - y^2."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nnhost.activations.base import Activation, Real
+from nnhost.fixed import Format, curve, lookup, nearest, saturate, signed
+from nnhost.ir import Expr, rounded_shift
+
+#: A table step is 2^-5, so that 256 of them span -4..4.
+TABLE_FRACTION = 5
+
+
+def _format(bits: int) -> Format:
+    return Format(signed(bits), bits)
+
+
+def _forward(acc: Expr, fraction: int, out: Format, fine: bool) -> Expr:
+    top = out.interval.hi
+    entries = [
+        max(-top, min(top, nearest(2**out.fraction * math.tanh(i / 2**TABLE_FRACTION))))
+        for i in range(-128, 129 if fine else 128)
+    ]
+    values = curve(f"tanh{out.fraction}", entries, f"tanh((i-128)/32) * 2^{out.fraction}")
+    return lookup(values, acc, fraction, TABLE_FRACTION, fine)
+
+
+def _backward(g: Expr, a: Expr, out: Format) -> Expr:
+    square = rounded_shift(a * a, 2 * out.fraction - 14)
+    return rounded_shift(saturate(g) * (16384 - square), 14)
+
+
+def _real(z: Real) -> Real:
+    return np.tanh(z)
+
+
+def _derivative(z: Real, a: Real) -> Real:
+    return 1.0 - a * a
+
+
+TANH = Activation("tanh", False, True, _format, _forward, _backward, _real, _derivative)

@@ -1,0 +1,330 @@
+"""The C reading of a Program: what the chip runs.
+
+Every Map becomes a function of plain loops. Every node is computed in the narrowest type that holds
+its operands and its result, with a cast wherever C would choose another: `int` has 16 bits on the
+8051 and 32 elsewhere, and the result must not depend on it. Comments carry the proven intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nnhost.ir import (
+    Buffer,
+    Const,
+    Draw,
+    Expr,
+    Interval,
+    Load,
+    Map,
+    Op,
+    Program,
+    Reduce,
+    Var,
+    c_type,
+    children,
+    draws,
+    free,
+    interval,
+    skips,
+    substitute,
+    type_bytes,
+    walk,
+)
+
+_SYMBOLS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "shl": "<<", "shr": ">>",
+    "lt": "<", "eq": "==", "min": "<", "max": ">",
+}  # fmt: skip
+_INDENT = "    "
+
+
+def c_name(buffer: Buffer) -> str:
+    """The buffer's name in C."""
+    return f"nn_{buffer.name}"
+
+
+def literal(value: int, kind: str) -> str:
+    """An integer constant of C type `kind`."""
+    if kind in ("int8_t", "int16_t"):
+        # The magnitude of the least value has no literal of its own type.
+        return str(value) if value > -32768 else "(-32767 - 1)"
+    if kind == "int32_t":
+        return f"{value}L" if value > -(2**31) else "(-2147483647L - 1L)"
+    return f"{value}{'UL' if kind == 'uint32_t' else 'U'}"
+
+
+@dataclass
+class _Scope:
+    """The body of one loop (or of the function): its lines and the values named in it."""
+
+    var: Var | None
+    lines: list[str] = field(default_factory=list)
+    names: dict[Expr, str] = field(default_factory=dict)
+
+
+class _Function:
+    """Writes the body of one Map."""
+
+    def __init__(self, m: Map) -> None:
+        self.map = m
+        self.count = 0
+        self.scopes: list[_Scope] = [_Scope(None)]
+        self.uses: dict[Expr, int] = {}
+        seen: set[Expr] = set()
+
+        def visit(e: Expr) -> None:
+            self.uses[e] = self.uses.get(e, 0) + 1
+            if e not in seen:
+                seen.add(e)
+                for child in children(e):
+                    visit(child)
+
+        visit(m.expr)
+
+    # -- where a value lives
+
+    def depth(self, e: Expr) -> int:
+        """The outermost scope in which `e` is known: the loop of its innermost index."""
+        if draws(e):
+            return len(self.map.index)
+        variables = free(e)
+        return max((i for i, s in enumerate(self.scopes) if s.var in variables), default=0)
+
+    def named(self, e: Expr) -> str | None:
+        return next((s.names[e] for s in reversed(self.scopes) if e in s.names), None)
+
+    def name(self, e: Expr, code: str, kind: str) -> str:
+        """Name a value in the outermost scope that knows it."""
+        scope = self.scopes[self.depth(e)]
+        name = f"t{self.count}"
+        self.count += 1
+        lo, hi = interval(e)
+        scope.lines.append(f"const {kind} {name} = {code}; /* {lo}..{hi} */")
+        scope.names[e] = name
+        return name
+
+    # -- expressions
+
+    def value(self, e: Expr) -> tuple[str, str]:
+        """Code of `e` and the C type of that code."""
+        if (name := self.named(e)) is not None:
+            return name, self.kind(e)
+        code = self.fresh(e)
+        if self.uses.get(e, 0) > 1 and not code.isidentifier() and not isinstance(e, Const):
+            code = self.name(e, code, self.kind(e))
+        return code, self.kind(e)
+
+    @staticmethod
+    def kind(e: Expr) -> str:
+        match e:
+            case Load(buffer, _):
+                return buffer.c_type
+            case Var(_, extent):
+                return c_type(Interval(0, extent))
+        return c_type(interval(e))
+
+    def operand(self, e: Expr, kind: str, inside: Expr, *, plain: bool = False) -> str:
+        """`e` converted to C type `kind`; named first if it can move out of the loop of `inside`
+        or if it must be a plain name because it is written twice."""
+        if isinstance(e, Const):
+            return literal(e.value, kind)
+        code, have = self.value(e)
+        movable = isinstance(e, Op | Load) and self.depth(e) < self.depth(inside)
+        if not code.isidentifier() and (plain or movable):
+            code = self.name(e, code, have)
+        return code if have == kind else f"({kind}){code}"
+
+    def condition(self, e: Expr, inside: Expr) -> str:
+        match e:
+            case Op("lt" | "eq" as name, (a, b)):
+                kind = c_type(interval(a), interval(b))
+                x, y = self.operand(a, kind, inside), self.operand(b, kind, inside)
+                return f"{x} {_SYMBOLS[name]} {y}"
+        return f"{self.operand(e, self.kind(e), inside)} != 0U"
+
+    def fresh(self, e: Expr) -> str:
+        result = c_type(interval(e))
+        match e:
+            case Const(value):
+                return literal(value, result)
+            case Var(name, _):
+                return name
+            case Draw():
+                return "nn_prng_next()"
+            case Load(buffer, index):
+                return self.element(buffer, index)
+            case Op("sel", (c, a, b)):
+                x, y = self.operand(a, result, e), self.operand(b, result, e)
+                return f"({result})(({self.condition(c, e)}) ? {x} : {y})"
+            case Op("min" | "max" as name, (a, b)):
+                kind = c_type(interval(a), interval(b))
+                x = self.operand(a, kind, e, plain=True)
+                y = self.operand(b, kind, e, plain=True)
+                return f"({result})(({x} {_SYMBOLS[name]} {y}) ? {x} : {y})"
+            case Op("lt" | "eq"):
+                return f"(({self.condition(e, e)}) ? 1U : 0U)"
+            case Op("shl" | "shr" as name, (a, b)):
+                kind = c_type(interval(a), interval(e)) if name == "shl" else self.kind(a)
+                x, n = self.operand(a, kind, e), self.operand(b, "uint8_t", e)
+                return f"({result})({x} {_SYMBOLS[name]} {n})"
+            case Op("mul", (a, b)) if self.byte_product(a, b):
+                # Both factors fit a byte: the one product that the 8051 has an instruction for.
+                wide = "(uint16_t)" if interval(e).hi > 32767 else ""
+                x, y = (self.operand(q, self.kind(q), e) for q in (a, b))
+                return f"({result})({wide}{x} * {y})"
+            case Op(name, (a, b)):
+                kind = c_type(interval(e), interval(a), interval(b))
+                x, y = self.operand(a, kind, e), self.operand(b, kind, e)
+                return f"({result})({x} {_SYMBOLS[name]} {y})"
+            case Reduce():
+                return self.reduce(e, result)
+        raise TypeError(e)
+
+    def byte_product(self, a: Expr, b: Expr) -> bool:
+        return all(type_bytes(self.kind(q)) == 1 for q in (a, b))
+
+    def element(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
+        """``nn_b[i][j]``."""
+        inside = []
+        for i in index:
+            inside.append(str(i.value) if isinstance(i, Const) else self.value(i)[0])
+        return c_name(buffer) + "".join(f"[{i}]" for i in inside)
+
+    def reduce(self, e: Reduce, kind: str) -> str:
+        """A loop beside the current scope's statements; its accumulator is the value."""
+        depth = self.depth(e)
+        hidden = self.scopes[depth + 1 :]
+        del self.scopes[depth + 1 :]
+        outer = self.scopes[depth]
+        total = f"sum{self.count}" if e.op == "sum" else f"{e.op}{self.count}"
+        self.count += 1
+        start = self.operand(e.init, kind, e)
+        lo, hi = interval(e)
+        inner = _Scope(e.var)
+        self.scopes.append(inner)
+        if e.op == "sum":
+            self.skip_zeros(e.body)
+            inner.lines.append(
+                f"{total} = ({kind})({total} + {self.operand(e.body, kind, e.body)});"
+            )
+        else:
+            body = self.operand(e.body, kind, e.body, plain=True)
+            inner.lines += [
+                f"if ({body} {_SYMBOLS[e.op]} {total}) {{", f"{_INDENT}{total} = {body};", "}"
+            ]  # fmt: skip
+        self.scopes.pop()
+        outer.lines.append(f"{kind} {total} = {start}; /* {lo}..{hi} */")
+        outer.lines += _loop(e.var, inner.lines)
+        outer.names[e] = total
+        self.scopes += hidden
+        return total
+
+    def skip_zeros(self, body: Expr) -> None:
+        """Pass over terms that a zero byte makes zero: proven by putting 0 in its place."""
+        for n in walk(body):
+            if not isinstance(n, Load) or n.buffer.role == "table" or type_bytes(self.kind(n)) > 1:
+                continue
+            if substitute(body, n, Const(0)) == Const(0):
+                code, kind = self.value(n)
+                code = code if code.isidentifier() else self.name(n, code, kind)
+                depth = self.depth(n)
+                if depth == len(self.scopes) - 1:
+                    self.scopes[depth].lines += [f"if ({code} == 0) {{", f"{_INDENT}continue;", "}"]
+                return
+
+    # -- the whole Map
+
+    def body(self) -> list[str]:
+        m = self.map
+        for var in m.index:
+            self.scopes.append(_Scope(var))
+        for zero, rest in skips(m).items():
+            self.skip_point(zero, rest)
+        value = self.operand(m.expr, m.dst.c_type, m.expr)
+        self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {value};")
+        while len(self.scopes) > 1:
+            scope = self.scopes.pop()
+            assert scope.var is not None
+            self.scopes[-1].lines += _loop(scope.var, scope.lines)
+        return self.scopes[0].lines
+
+    def skip_point(self, zero: Load, rest: Expr | None) -> None:
+        """Leave the rest of a row or point out where a zero proves that nothing changes."""
+        depth = self.depth(zero)
+        innermost = depth == len(self.scopes) - 1
+        if rest is not None and not innermost:
+            return
+        scope = self.scopes[depth]
+        if any(line.startswith("if (") for line in scope.lines):
+            return
+        code, kind = self.value(zero)
+        code = code if code.isidentifier() else self.name(zero, code, kind)
+        lines = [f"if ({code} == 0) {{"]
+        if rest is not None:
+            put = self.operand(rest, self.map.dst.c_type, rest)
+            lines.append(f"{_INDENT}{self.element(self.map.dst, self.map.index)} = {put};")
+        lines += [f"{_INDENT}{'continue' if depth else 'return'};", "}"]
+        scope.lines += lines
+
+
+def _loop(var: Var, lines: list[str]) -> list[str]:
+    kind = c_type(Interval(0, var.extent))
+    n = var.name
+    return [
+        f"for ({kind} {n} = 0U; {n} < {var.extent}U; {n}++) {{",
+        *(_INDENT + s for s in lines),
+        "}",
+    ]
+
+
+def map_function(m: Map) -> list[str]:
+    """The C function of one Map, with its meaning in a comment."""
+    about = [f"/* {c_name(m.dst)}: {m.doc} */"] if m.doc else []
+    return [
+        *about,
+        f"static void nn_map_{m.name}(void) {{",
+        *(_INDENT + s for s in _Function(m).body()),
+        "}",
+        "",
+    ]
+
+
+def section_function(name: str, maps: list[Map]) -> list[str]:
+    """``nn_<section>``: its Maps in order, those with a condition inside an if."""
+    lines = [f"void nn_{name}(void) {{"]
+    for m in maps:
+        call = f"nn_map_{m.name}();"
+        if m.when is None:
+            lines.append(_INDENT + call)
+        else:
+            condition = _Function(Map(m.name, m.dst, (), m.when)).condition(m.when, m.when)
+            lines += [f"{_INDENT}if ({condition}) {{", f"{_INDENT * 2}{call}", f"{_INDENT}}}"]
+    return [*lines, "}", ""]
+
+
+def declaration(b: Buffer, space: str) -> str:
+    """A buffer in its memory space, without initial value."""
+    dims = "".join(f"[{n}]" for n in b.shape)
+    prefix = f"{space} " if space else ""
+    return f"{prefix}{b.c_type} {c_name(b)}{dims}"
+
+
+def table_definition(b: Buffer) -> list[str]:
+    """A constant table, eight to sixteen entries a line."""
+    width = 16 if type_bytes(b.c_type) == 1 else 10
+    about = [f"/* {b.doc} */"] if b.doc else []
+    values = [literal(v, b.c_type) for v in b.values]
+    rows = [", ".join(values[i : i + width]) + "," for i in range(0, len(values), width)]
+    head = f"static NN_CODE const {b.c_type} {c_name(b)}[{b.size}] = {{"
+    return [*about, head, *(_INDENT + r for r in rows), "};", ""]
+
+
+def sections(program: Program) -> list[str]:
+    """All Maps and section functions of a Program."""
+    lines: list[str] = []
+    for name, maps in program.sections.items():
+        for m in maps:
+            lines += map_function(m)
+        lines += section_function(name, maps)
+    return lines

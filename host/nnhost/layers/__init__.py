@@ -1,0 +1,1 @@
+"""Layers: one file each. A layer lowers to the Maps of its passes."""

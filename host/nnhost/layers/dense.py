@@ -1,0 +1,201 @@
+"""The dense layer: out = activation(W in + b), its gradients, and its update in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.fixed import saturate
+from nnhost.initializers import INITIALIZERS
+from nnhost.ir import (
+    INT16,
+    UINT16,
+    Buffer,
+    Const,
+    Draw,
+    Expr,
+    Map,
+    Operand,
+    Var,
+    clamp,
+    interval,
+    rounded_shift,
+    total,
+)
+from nnhost.optimizers import OPTIMIZERS, Parameter
+from nnhost.plan import LayerPlan
+
+#: Odd multiples of the golden ratio spread one draw over the weights of a row (Weyl sequence).
+WEYL = 157
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The buffers of one layer. `velocity` and `bias_velocity` are the optimizer's slots."""
+
+    plan: LayerPlan
+    source: Buffer
+    weight: Buffer
+    bias: Buffer
+    velocity: Buffer | None
+    bias_velocity: Buffer | None
+    delta: Buffer
+
+    @classmethod
+    def of(cls, plan: LayerPlan, source: Buffer, slots: bool) -> Dense:
+        """The buffers of a planned layer that reads `source`."""
+        n, shape = plan.number, (plan.fan_out, plan.fan_in)
+        point = f"2^-{plan.weight_fraction}"
+        finer = f"2^-{plan.weight_fraction + plan.extra}"
+
+        def state(name: str, dims: tuple[int, ...], doc: str) -> Buffer:
+            return Buffer(f"{name}{n}", dims, INT16, "state", doc=doc)
+
+        return cls(
+            plan,
+            source,
+            state("weight", shape, f"weights of layer {n} less {plan.offset}, in {point}"),
+            state("bias", shape[:1], f"biases of layer {n} less {plan.offset}, in {point}"),
+            state("velocity", shape, f"velocities of layer {n}, in {finer}") if slots else None,
+            state("bias_velocity", shape[:1], f"and of its biases, in {finer}") if slots else None,
+            Buffer(
+                f"delta{n}", shape[:1], INT16,
+                doc=f"gradient at the output of layer {n}, in 2^-{plan.delta_fraction}",
+            ),
+        )  # fmt: skip
+
+    @property
+    def rows(self) -> Var:
+        """Index of the outputs."""
+        return Var("o", self.plan.fan_out)
+
+    @property
+    def columns(self) -> Var:
+        """Index of the inputs."""
+        return Var("j", self.plan.fan_in)
+
+    @property
+    def parameters(self) -> tuple[Buffer, ...]:
+        """Weights and biases."""
+        return (self.weight, self.bias)
+
+    @property
+    def slots(self) -> tuple[Buffer, ...]:
+        """The optimizer's buffers, if it has any."""
+        return tuple(b for b in (self.velocity, self.bias_velocity) if b is not None)
+
+    def seen(self, stored: Expr) -> Expr:
+        """The weight as the forward and backward passes see it."""
+        return stored >> self.plan.seen_shift
+
+    def init(self, name: str) -> list[Map]:
+        """Draw the weights; everything else starts at zero."""
+        p, o, j = self.plan, self.rows, self.columns
+        drawn = INITIALIZERS[name](p.fan_in, p.fan_out, p.weight_fraction)
+        maps = [
+            Map(f"init_{self.weight.name}", self.weight, (o, j), saturate(drawn + p.offset),
+                doc=name),
+            Map(f"init_{self.bias.name}", self.bias, (o,), Const(p.offset), doc="zero"),
+        ]  # fmt: skip
+        for slot in self.slots:
+            index = (o, j) if len(slot.shape) == 2 else (o,)
+            maps.append(Map(f"init_{slot.name}", slot, index, Const(0), doc="zero"))
+        return maps
+
+    def sums(self) -> Expr:
+        """The exact pre-activation sum of output o."""
+        o, j = self.rows, self.columns
+        bias = self.seen(self.bias[o]) * (1 << self.plan.input.fraction)
+        return total(j, self.seen(self.weight[o, j]) * self.source[j], bias)
+
+    @property
+    def sum_fraction(self) -> int:
+        """Fraction bits of the sums."""
+        return self.plan.seen_fraction + self.plan.input.fraction
+
+    def forward(self, fine: bool) -> Map:
+        """Hidden layer: the activation of the sums, into a new buffer (see `Map.dst`)."""
+        p = self.plan
+        assert p.activation is not None
+        assert p.output is not None
+        value = ACTIVATIONS[p.activation].forward(self.sums(), self.sum_fraction, p.output, fine)
+        out = Buffer(
+            f"activation{p.number}", (p.fan_out,), p.output.interval,
+            doc=f"{p.activation} outputs of layer {p.number}, in 2^-{p.output.fraction}",
+        )  # fmt: skip
+        return Map(f"forward{p.number}", out, (self.rows,), value,
+                   doc=f"{p.activation}(W in + b)")  # fmt: skip
+
+    def logits(self) -> Map:
+        """Last layer: the exact sums."""
+        n, value = self.plan.number, self.sums()
+        out = Buffer("logits", (self.plan.fan_out,), interval(value),
+                     doc=f"sums of the last layer, in 2^-{self.sum_fraction}")  # fmt: skip
+        return Map(f"forward{n}", out, (self.rows,), value, doc="W in + b")
+
+    def backward(self, below: Dense) -> list[Map]:
+        """The gradient at the output of the layer below, whose output is this layer's input."""
+        p, o, j = self.plan, self.rows, self.columns
+        q = below.plan
+        assert q.activation is not None
+        assert q.output is not None
+        seen = Buffer(f"seen_delta{p.number}", (p.fan_out,), p.seen_delta,
+                      doc=f"delta{p.number} as the backward pass sees it")  # fmt: skip
+        rounded = rounded_shift(self.delta[o], p.seen_delta_shift)
+        gradient = total(o, self.seen(self.weight[o, j]) * seen[o])
+        shift = p.seen_fraction + p.delta_fraction - p.seen_delta_shift - q.delta_fraction
+        activation = ACTIVATIONS[q.activation]
+        value = activation.backward(rounded_shift(gradient, shift), self.source[j], q.output)
+        return [
+            Map(f"see_delta{p.number}", seen, (o,), clamp(rounded, p.seen_delta)),
+            Map(f"backward{p.number}", below.delta, (j,), saturate(value),
+                doc=f"W^T delta times the derivative of {q.activation}"),
+        ]  # fmt: skip
+
+    def update(
+        self, optimizer: str, momentum: int, stochastic: bool, first: Expr, last: Expr
+    ) -> list[Map]:
+        """Learning rate times gradient into the optimizer, row by row."""
+        p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
+        q = Var("q", 2)
+        draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
+        factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
+        scaled = self.delta[o] * p.rate[0]
+        if stochastic:
+            # row_shift random bits; beyond 16 the upper ones are random.
+            dither = (draws[o, 0] << max(0, p.row_shift - 16)) & ((1 << p.row_shift) - 1)
+            rate = (scaled + dither) >> p.row_shift
+        else:
+            rate = rounded_shift(scaled, p.row_shift)
+        maps = [Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding")]
+        maps = maps if stochastic else []
+        maps.append(Map(f"factor{n}", factor, (o,), saturate(rate), doc="lr * delta"))
+        bits = p.product_shift
+        multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
+
+        def parameter(
+            weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], column: Operand, x: Operand
+        ) -> Parameter:
+            noise: Expr = Const((1 << bits) >> 1)
+            if stochastic:
+                noise = ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
+
+            def decay(v: Expr, by: int) -> Expr:
+                return (v * by + (noise if stochastic else 128)) >> 8
+
+            def narrow(v: Expr) -> Expr:
+                if p.extra == 0:
+                    return v
+                half = noise >> (8 - p.extra) if stochastic else Const((1 << p.extra) >> 1)
+                return (v + half) >> p.extra
+
+            step = (factor[o] * x + noise) >> bits
+            return Parameter(weight.name, weight, slot, index, step, first, last, decay, narrow)
+
+        one = 1 << p.input.fraction
+        for item in (
+            parameter(self.weight, self.velocity, (o, j), j, self.source[j]),
+            parameter(self.bias, self.bias_velocity, (o,), p.fan_in, one),
+        ):
+            maps += OPTIMIZERS[optimizer].update(item, momentum)
+        return maps

@@ -1,0 +1,89 @@
+"""Softmax with cross-entropy: loss = -ln p_y, gradient p - onehot(y).
+
+In fixed point (see docs/semantics.md): the largest logit is subtracted at full width, the
+difference is rounded to sixteenths and clamped to 255, exp comes from a table, and the quotients
+are rounded divisions. The loss is in 256ths of a nat: 16 d_y + ln(sum), the logarithm by its
+bit length and a table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnhost.fixed import EXP, LN
+from nnhost.ir import (
+    INT16,
+    UINT8,
+    Buffer,
+    Const,
+    Expr,
+    Interval,
+    Map,
+    Var,
+    clamp,
+    maximum,
+    minimum,
+    op,
+    rounded_shift,
+    total,
+)
+from nnhost.losses.base import Loss, Outputs, Real, loss_buffer, predict_class
+
+ONE = 32768
+LN_2 = 177  # ln 2 in 256ths
+
+
+def _predict(o: Outputs) -> list[Map]:
+    return predict_class(o, 0)
+
+
+def _measure(o: Outputs) -> list[Map]:
+    count = o.count
+    k = Var("k", count)
+    gap = Buffer("gap", (count,), UINT8, doc="distance to the largest logit, in 16ths")
+    mass = Buffer("mass", (), Interval(ONE, ONE * count), doc="sum of exponentials x 2^15")
+    away = rounded_shift(o.top() - o.logits[k], o.fraction - 4)
+    # The bit length of the sum less sixteen: how often it can be halved above 2^16.
+    halvings = Const(0) + sum(
+        (op("lt", (65536 << i) - 1, mass()) for i in range((ONE * count).bit_length() - 16)),
+        Const(0),
+    )
+    mantissa = clamp(mass() >> (halvings + 8), Interval(128, 255))
+    loss = 16 * gap[o.target()] + LN_2 * halvings + LN[mantissa - 128]
+    share = ((EXP[gap[k]] << 15) + (mass() >> 1)) // mass()
+    return [
+        Map("gap", gap, (k,), clamp(away, UINT8), doc="(top - logit) in 16ths, at most 255"),
+        # exp(0) is in the sum, so the maximum never acts: it tells the proof so.
+        Map("mass", mass, (), maximum(total(k, EXP[gap[k]]), ONE), doc="sum of exp(-gap/16)"),
+        Map("loss", loss_buffer(loss), (), loss, doc="-ln softmax[target], in 256ths"),
+        Map(
+            "delta_out",
+            o.delta,
+            (k,),
+            minimum(maximum(share - ONE * o.wanted(k), INT16.lo), INT16.hi),
+            doc="softmax - onehot",
+        ),
+    ]
+
+
+def _milli(loss: Expr, count: int) -> Expr:
+    return rounded_shift(loss * 1000, 8)
+
+
+def _real(z: Real, t: Real) -> tuple[float, Real]:
+    e = np.exp(z - z.max())
+    p = e / e.sum()
+    return float(-np.log(max(p[int(t[0])], 1e-300))), p - (np.arange(len(z)) == int(t[0]))
+
+
+SOFTMAX_CROSS_ENTROPY = Loss(
+    name="softmax-cross-entropy",
+    outputs=lambda classes: classes,
+    delta_fraction=lambda task: 15,
+    predict=_predict,
+    measure=_measure,
+    scale=lambda count: 2.0**-8,
+    milli=_milli,
+    gradient_scale=lambda count: 1.0,
+    real=_real,
+)

@@ -1,0 +1,162 @@
+"""From a plan to a Program: the sections that a training board runs.
+
+init draws the weights; epoch draws the visiting order; pick finds the row of a position; forward
+computes outputs and prediction; measure computes the loss and the output gradient; backward the
+other gradients; update changes the weights; report is the loss in thousandths for text lines.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+from nnhost.errors import UsageError
+from nnhost.ir import (
+    INT16,
+    UINT16,
+    BoundError,
+    Buffer,
+    Const,
+    Draw,
+    Expr,
+    Interval,
+    Map,
+    Program,
+    Var,
+    interval,
+)
+from nnhost.layers.dense import Dense
+from nnhost.losses.base import Outputs
+from nnhost.plan import Plan
+
+#: Length of the random sequence; a step should not share a factor with it.
+PERIOD = 65535
+#: The generator's state; it lives in the firmware's core, so its name is fixed.
+PRNG_STATE = Buffer("prng_state", (), UINT16, "state", doc="state of the generator")
+
+
+def lower(plan: Plan) -> Program:
+    """The whole training of `plan`; raises `UsageError` where a value cannot be proven to fit."""
+    try:
+        return _lower(plan)
+    except BoundError as error:
+        raise UsageError(
+            f"the net cannot be proven free of overflow: {error}",
+            help='use fewer units or inputs, another learning rate, or preset = "q8" in [net]',
+        ) from None
+
+
+def _lower(plan: Plan) -> Program:
+    x = Buffer("x", (plan.n_inputs,), plan.layers[0].input.interval, "input", doc="inputs")
+    slots = plan.has_slot
+    dense: list[Dense] = []
+    forward: list[Map] = []
+    source = x
+    for layer in plan.layers[:-1]:
+        dense.append(Dense.of(layer, source, slots))
+        forward.append(dense[-1].forward(plan.fine))
+        source = forward[-1].dst
+    top = Dense.of(plan.layers[-1], source, slots)
+    dense.append(top)
+    forward.append(top.logits())
+    logits = forward[-1].dst
+    if plan.task == "regression":
+        target = Buffer("target", (plan.n_outputs,), INT16, "input", doc="what to learn")
+    else:
+        target = Buffer("target", (), Interval(0, max(1, len(plan.classes) - 1)), "input",
+                        doc="class to learn")  # fmt: skip
+    outputs = Outputs(
+        logits, top.sum_fraction, Buffer("top", (), logits.interval, doc="largest logit"), target,
+        top.delta, plan.layers[-1].delta_fraction,
+    )  # fmt: skip
+    forward += plan.loss.predict(outputs)
+    measure = plan.loss.measure(outputs)
+    loss = next(m.dst for m in measure if m.dst.name == "loss")
+    backward = [m for above, below in _pairs(dense) for m in above.backward(below)]
+
+    one = Const(1)
+    first: Expr = one
+    last: Expr = one
+    if plan.batch > 1:
+        first = Buffer("first", (), Interval(0, 1), "input", doc="the batch begins")()
+        last = Buffer("last", (), Interval(0, 1), "input", doc="the batch ends")()
+    update: list[Map] = []
+    for layer_ in reversed(dense):
+        update += layer_.update(plan.optimizer, plan.momentum, plan.stochastic, first, last)
+    update = [m if m.when != one else _always(m) for m in update]
+    update += _padding(update)
+
+    milli = plan.loss.milli(loss(), plan.n_outputs)
+    report = Map(
+        "milli", Buffer("milli", (), interval(milli), doc="loss in thousandths"), (), milli
+    )
+    order, no_order, epoch, pick = _shuffle(plan)
+    return Program(
+        {
+            "init": [*(m for d in dense for m in d.init(plan.init)), no_order],
+            "epoch": [epoch],
+            "pick": [pick],
+            "forward": forward,
+            "measure": measure,
+            "backward": backward,
+            "update": update,
+            "report": [report],
+        },
+        state=(
+            *(b for d in dense for b in d.parameters),
+            *(b for d in dense for b in d.slots),
+            order,
+            PRNG_STATE,
+        ),
+        sample=(x, target),
+        trace=(*(d.source for d in dense[1:]), logits),
+    )
+
+
+def _pairs(dense: list[Dense]) -> list[tuple[Dense, Dense]]:
+    return list(zip(dense[:0:-1], dense[-2::-1], strict=True))
+
+
+def _always(m: Map) -> Map:
+    return Map(m.name, m.dst, m.index, m.expr, None, m.doc)
+
+
+def _padding(update: list[Map]) -> list[Map]:
+    """Extra draws, so that steps do not fall into a short cycle of the random sequence."""
+    drawn = sum(m.dst.size for m in update if m.expr == Draw())
+    if not drawn:
+        return []
+    extra = next(p for p in range(PERIOD) if math.gcd(drawn + p, PERIOD) == 1)
+    if not extra:
+        return []
+    unused = Buffer("unused", (extra,), UINT16, doc="draws that no one needs")
+    return [Map("pad_draws", unused, (Var("q", extra),), Draw(), doc="keep the cycle long")]
+
+
+def _shuffle(plan: Plan) -> tuple[Buffer, Map, Map, Map]:
+    """An affine order of 2^k places: row = (a * position + c) mod 2^k with a odd."""
+    places = 1 << plan.order_bits
+    q = Var("q", 2)
+    order = Buffer(
+        "order", (2,), UINT16, "state", doc="multiplier and offset of the visiting order"
+    )
+    position = Buffer("position", (), Interval(0, places - 1), "input", doc="place in the epoch")
+    row = Buffer("row", (), Interval(0, places - 1), doc="row at that place")
+    odd = order[0] + 1 - (order[0] & 1)
+    at = (odd * position() + order[1]) & (places - 1)
+    return (
+        order,
+        Map("init_order", order, (q,), Const(0), doc="none yet"),
+        Map("epoch", order, (q,), Draw(), doc="a new visiting order"),
+        Map("pick", row, (), at, doc="(a * position + c) mod 2^k, with a made odd"),
+    )
+
+
+def fingerprint(program: Program) -> int:
+    """32 bits that name the arithmetic: equal fingerprints compute the same bits."""
+    text = "\n".join(
+        f"{section}:{m.name}:{m.dst}:{m.index}:{m.expr}:{m.when}"
+        for section, maps in program.sections.items()
+        for m in maps
+    )
+    return zlib.crc32(text.encode())

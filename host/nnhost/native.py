@@ -1,0 +1,117 @@
+"""The emitted C compiled for this computer: the same training, without Python at each step."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost.errors import NnhostError
+from nnhost.generate import Target, sources
+from nnhost.ir import Program
+from nnhost.paths import firmware_dir
+from nnhost.plan import Plan, Samples
+
+CORE = ("nn_prng.c", "nn_train.c")
+FLAGS = ("-O2", "-std=c99", "-fPIC", "-shared")
+
+
+def cache_dir() -> Path:
+    """Where compiled engines are kept: $XDG_CACHE_HOME/nnhost or ~/.cache/nnhost."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "nnhost"
+
+
+def compile_engine(plan: Plan, program: Program) -> Path:
+    """The shared library of a net, compiled once for each text of its sources."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise NnhostError(
+            "no C compiler for the native engine", help="apt-get install gcc libc6-dev"
+        )
+    files = sources(plan, program, Target.host(standalone=False))
+    core = firmware_dir() / "core"
+    glue = Path(__file__).with_name("native.c")
+    digest = hashlib.sha256(repr((sorted(files.items()), FLAGS)).encode())
+    for path in (glue, *sorted(core.glob("*.[ch]"))):
+        digest.update(path.read_bytes())
+    folder = cache_dir() / digest.hexdigest()[:32]
+    library = folder / "engine.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    built = folder / f"engine.{os.getpid()}.so"
+    command = [
+        compiler, *FLAGS, "-DNN_SCHEDULE=1", f"-I{folder}", f"-I{core}", "-o", str(built),
+        str(folder / "nn_net.c"), *(str(core / c) for c in CORE), str(glue),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NnhostError(
+            f"{compiler} could not compile the native engine: {done.stderr.strip()[:500]}",
+            help="apt-get install gcc libc6-dev",
+        )
+    built.replace(library)
+    return library
+
+
+class NativeEngine:
+    """Trains the emitted C. One engine a process and net: its state lives in the library."""
+
+    def __init__(self, plan: Plan, program: Program) -> None:
+        # Each engine needs buffers of its own, and the loader gives one copy a file.
+        library = compile_engine(plan, program)
+        self._copy = library.with_name(f"engine.{os.getpid()}.{id(self)}.so")
+        shutil.copyfile(library, self._copy)
+        try:
+            self._lib = ctypes.CDLL(str(self._copy))
+        finally:
+            self._copy.unlink()
+        self._lib.nn_native_train.restype = ctypes.c_uint32
+        self._size = sum(b.bytes for b in program.state)
+
+    def reset(self, seed: int) -> None:
+        """Draw new weights from `seed`."""
+        self._lib.nn_native_reset(ctypes.c_uint16(seed))
+
+    def train(self, samples: Samples, epochs: int, steps: int) -> NDArray[np.uint32]:
+        """Train on until `epochs` epochs since the reset are done, at most `steps` steps.
+
+        Returns the integer loss of each step, shape (steps done,), uint32.
+        """
+        data = b"".join(samples.bytes(i) for i in range(len(samples)))
+        losses = np.zeros(steps, np.uint32)
+        done = self._lib.nn_native_train(
+            data,
+            ctypes.c_uint16(epochs),
+            ctypes.c_uint32(steps),
+            losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
+        )
+        return losses[:done]
+
+    def evaluate(self, samples: Samples) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """Loss and prediction of each sample, shapes (N,); the state does not change."""
+        data = b"".join(samples.bytes(i) for i in range(len(samples)))
+        losses = np.zeros(len(samples), np.uint32)
+        predictions = np.zeros(len(samples), np.uint16)
+        self._lib.nn_native_evaluate(
+            data,
+            ctypes.c_uint32(len(samples)),
+            losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
+            predictions.ctypes.data_as(ctypes.POINTER(ctypes.c_uint16)),
+        )
+        return losses, predictions
+
+    def state(self) -> bytes:
+        """The training state, as a board keeps it."""
+        out = ctypes.create_string_buffer(self._size)
+        self._lib.nn_native_state(out)
+        return out.raw

@@ -1,0 +1,13 @@
+"""Optimizers: one file each, registered here by the name nn.toml uses."""
+
+from __future__ import annotations
+
+from nnhost.optimizers import momentum, sgd
+from nnhost.optimizers.base import Optimizer, Parameter
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": sgd.SGD,
+    "momentum": momentum.MOMENTUM,
+}
+
+__all__ = ["OPTIMIZERS", "Optimizer", "Parameter"]

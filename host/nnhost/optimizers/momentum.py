@@ -1,0 +1,31 @@
+"""SGD with momentum: v = beta * v - lr * g, then w = w + v (Polyak, 1964).
+
+v has more fraction bits than w. It decays at the first sample of a batch and is added to w at the
+last, so it is the batch's accumulator as well and a batch costs no memory.
+"""
+
+from __future__ import annotations
+
+from nnhost.fixed import saturate
+from nnhost.ir import Load, Map, sel
+from nnhost.optimizers.base import Optimizer, Parameter
+
+
+def _update(p: Parameter, momentum: int) -> list[Map]:
+    assert p.slot is not None
+    v, weight = Load(p.slot, p.index), Load(p.weight, p.index)
+    moved = saturate(sel(p.first, p.decay(v, momentum), v) - p.step)
+    return [
+        Map(f"velocity_{p.name}", p.slot, p.index, moved, doc="v = beta * v - lr * g"),
+        Map(
+            f"update_{p.name}",
+            p.weight,
+            p.index,
+            saturate(weight + p.narrow(v)),
+            when=p.last,
+            doc="w = w + v",
+        ),
+    ]
+
+
+MOMENTUM = Optimizer("momentum", lambda batch: 1, _update)

@@ -1,0 +1,35 @@
+"""Stochastic gradient descent: w = w - lr * g, over mini-batches when the batch is larger than 1.
+
+With batch 1 the weight is the only state. Larger batches gather -lr * g in a slot with more
+fraction bits than the weight and add it at the batch's end (Robbins and Monro, 1951).
+"""
+
+from __future__ import annotations
+
+from nnhost.fixed import saturate
+from nnhost.ir import Load, Map, sel
+from nnhost.optimizers.base import Optimizer, Parameter
+
+
+def _update(p: Parameter, momentum: int) -> list[Map]:
+    weight = Load(p.weight, p.index)
+    if p.slot is None:
+        return [
+            Map(f"update_{p.name}", p.weight, p.index, saturate(weight - p.step), doc="w - lr * g")
+        ]
+    slot = Load(p.slot, p.index)
+    gathered = saturate(sel(p.first, 0, slot) - p.step)
+    return [
+        Map(f"gather_{p.name}", p.slot, p.index, gathered, doc="sum of -lr * g over the batch"),
+        Map(
+            f"update_{p.name}",
+            p.weight,
+            p.index,
+            saturate(weight + p.narrow(slot)),
+            when=p.last,
+            doc="w + the gathered step",
+        ),
+    ]
+
+
+SGD = Optimizer("sgd", lambda batch: 0 if batch == 1 else 1, _update)

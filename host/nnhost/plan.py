@@ -1,0 +1,350 @@
+"""Formats and shifts of a net: what the designer decides before any code exists.
+
+`make_plan` looks at the net and the data's shape, never at values, so the same nn.toml and data
+shape give the same plan. docs/semantics.md explains every number chosen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.data import Dataset
+from nnhost.errors import UsageError
+from nnhost.fixed import Format, ratio, signed, unsigned
+from nnhost.ir import INT8, INT16, Interval
+from nnhost.losses import LOSSES, Loss
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.project import Project
+
+Integers = NDArray[np.int64]
+
+MAX_FAN_IN = 4095
+MAX_ROWS = 65535
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Widths of a family of formats.
+
+    `seen_shift`: the forward and backward passes see weight >> seen_shift. `activation_bits`:
+    magnitude bits of unsigned activations (None: as many as the fan-in allows in 32-bit sums).
+    `stochastic_slots`: updates through a slot round stochastically (else half up).
+    """
+
+    name: str
+    seen_shift: int
+    activation_bits: int | None
+    weight_fraction: int
+    least_extra: int
+    stochastic_slots: bool
+
+
+PRESETS = {
+    "q8": Preset("q8", 8, 8, 13, 0, True),
+    "q16": Preset("q16", 0, None, 12, 4, False),
+}
+#: A net with few inputs a unit needs larger weights: one fraction bit is given up for range.
+FEW_INPUTS = 3
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One dense layer: out = activation(W in + b), all in integers.
+
+    Weights are int16, shape (fan_out, fan_in), with `weight_fraction` bits and an `offset` that
+    makes the seen weight (weight >> seen_shift) a rounded one. `output` is None for the last
+    layer, whose exact sums the loss takes. `delta_fraction`: of the gradient at the layer's
+    output; the backward pass sees it shifted right by `seen_delta_shift` within `seen_delta`.
+    The update is ((delta * rate[0] + dither) >> row_shift) * input >> product_shift, in units of
+    the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s.
+    """
+
+    number: int
+    fan_in: int
+    fan_out: int
+    activation: str | None
+    input: Format
+    output: Format | None
+    weight_fraction: int
+    seen_shift: int
+    delta_fraction: int
+    seen_delta_shift: int
+    seen_delta: Interval
+    rate: tuple[int, int]
+    row_shift: int
+    product_shift: int
+    extra: int
+
+    @property
+    def offset(self) -> int:
+        """The integer that stands for weight 0."""
+        return (1 << self.seen_shift) >> 1
+
+    @property
+    def seen_fraction(self) -> int:
+        """Fraction bits of the seen weight."""
+        return self.weight_fraction - self.seen_shift
+
+    @property
+    def weights(self) -> int:
+        """Weights and biases."""
+        return self.fan_out * (self.fan_in + 1)
+
+    def real_weights(self, integers: Integers) -> NDArray[np.float64]:
+        """What stored weights stand for."""
+        return (integers - self.offset).astype(np.float64) * 2.0**-self.weight_fraction
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as the board stores them: x (N, n) integers; targets (N,) classes or (N, K) int16."""
+
+    x: Integers
+    target: Integers
+    x_dtype: str
+    target_dtype: str
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def bytes(self, row: int) -> bytes:
+        """Inputs, then the target, little endian."""
+        x: bytes = self.x[row].astype(self.x_dtype).tobytes()
+        target: bytes = self.target[row].astype(self.target_dtype).tobytes()
+        return x + target
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that `lower` needs, and what others ask about the net."""
+
+    layers: tuple[LayerPlan, ...]
+    preset: Preset
+    loss: Loss
+    task: str
+    classes: tuple[str, ...]
+    optimizer: str
+    momentum: int
+    init: str
+    rows: int
+    batch: int
+    learning_rate: float
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of the net."""
+        return self.layers[0].fan_in
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the net."""
+        return self.layers[-1].fan_out
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of each layer, inputs first."""
+        return (self.n_inputs, *(p.fan_out for p in self.layers))
+
+    @property
+    def weights(self) -> int:
+        """Weights and biases of the net."""
+        return sum(p.weights for p in self.layers)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether the optimizer keeps a slot for each weight."""
+        return OPTIMIZERS[self.optimizer].slots(self.batch) > 0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether updates are rounded stochastically."""
+        return self.preset.stochastic_slots or not self.has_slot
+
+    @property
+    def fine(self) -> bool:
+        """Whether tables are interpolated."""
+        return self.preset.activation_bits is None
+
+    @property
+    def order_bits(self) -> int:
+        """The visiting order permutes 2^order_bits places."""
+        return max(1, (self.rows - 1).bit_length())
+
+    @property
+    def loss_scale(self) -> float:
+        """Real loss of one unit of the integer loss."""
+        return self.loss.scale(self.n_outputs)
+
+    @property
+    def target_fraction(self) -> int:
+        """Fraction bits of regression targets."""
+        return self.layers[-1].delta_fraction
+
+    @property
+    def input_type(self) -> str:
+        """numpy type of the inputs without byte order: u1, i1, u2 or i2."""
+        lo, hi = self.layers[0].input.interval
+        return ("u" if lo >= 0 else "i") + (
+            "1" if max(hi, -lo - 1) < (256 if lo >= 0 else 128) else "2"
+        )
+
+    def samples(self, x: NDArray[np.float64], y: NDArray[np.float64] | Integers) -> Samples:
+        """Quantise scaled inputs (N, n) and class indices (N,) or scaled targets (N, K)."""
+        if self.task == "regression":
+            target = Format(INT16, self.target_fraction).quantise(np.asarray(y, np.float64))
+            kind = "<i2"
+        else:
+            target, kind = np.asarray(y, np.int64), "u1"
+        return Samples(self.layers[0].input.quantise(x), target, "<" + self.input_type, kind)
+
+    def describe(self) -> dict[str, object]:
+        """The formats as plain data, for reports and for files with weights."""
+        return {
+            "sizes": list(self.sizes),
+            "activations": [p.activation or "" for p in self.layers[:-1]],
+            "loss": self.loss.name,
+            "preset": self.preset.name,
+            "optimizer": self.optimizer,
+            "momentum": self.momentum / 256,
+            "batch": self.batch,
+            "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
+            "classes": list(self.classes),
+            "layers": [
+                {
+                    "input": str(p.input),
+                    "weight_fraction": p.weight_fraction,
+                    "weight_offset": p.offset,
+                    "velocity_fraction": p.weight_fraction + p.extra,
+                }
+                for p in self.layers
+            ],
+        }
+
+
+def _bits(preset: Preset, fan_in: int, last: bool) -> int:
+    """Magnitude bits of unsigned inputs of a layer, so that its sums are proven in 32 bits.
+
+    16-bit weights times (fan_in + 1) inputs of b bits stay below 2^31 when
+    (fan_in + 1) * 2^b <= 2^16; the last layer's sums are also subtracted from each other.
+    """
+    if preset.activation_bits is not None:
+        return preset.activation_bits
+    return min(14, 16 - fan_in.bit_length() - int(last))
+
+
+def _input_format(kind: str, bits: int) -> Format:
+    if kind == "range":
+        return Format(unsigned(bits), bits - 1)
+    return Format(signed(bits - 1), bits - 3)
+
+
+def _layer_rate(plan_rate: tuple[int, int], shift: int, what: str) -> None:
+    if shift < 0:
+        raise UsageError(
+            f"the learning rate is too large for {what}: its updates overflow 16 bits",
+            help=f"lower [train] lr to at most {plan_rate[0] * 2.0 ** (-plan_rate[1] + shift):.3g}",
+        )
+    if shift > 29:
+        raise UsageError(
+            f"the learning rate is too small for {what}: no update would reach a weight",
+            help="raise [train] lr",
+        )
+
+
+def make_plan(project: Project, dataset: Dataset) -> Plan:
+    """Choose all formats; raises `UsageError` where the net cannot be computed in 32 bits."""
+    net, train = project.net, project.train
+    preset, loss, optimizer = PRESETS[net.preset], LOSSES[net.loss], OPTIMIZERS[train.optimizer]
+    rows = len(dataset.x_train)
+    regression = dataset.task == "regression"
+    if regression and loss.name != "mse":
+        raise UsageError(
+            f"the labels of {dataset.name} are real numbers, which {loss.name} cannot learn",
+            help='set loss = "mse" in [net]',
+        )
+    if rows > MAX_ROWS:
+        raise UsageError(
+            f"{rows} training rows; at most {MAX_ROWS} are supported",
+            help="raise [data] test or use fewer rows",
+        )
+    outputs = dataset.y_train.shape[1] if regression else loss.outputs(len(dataset.classes))
+    sizes = (dataset.x_train.shape[1], *net.hidden, outputs)
+    if max(sizes) > MAX_FAN_IN:
+        raise UsageError(
+            f"a layer of {max(sizes)} units; at most {MAX_FAN_IN} are supported",
+            help="reduce the inputs or [net] hidden",
+        )
+    batch = train.batch or rows
+    if batch > rows:
+        raise UsageError(
+            f"[train] batch = {batch} is larger than the {rows} training rows",
+            help='use a smaller batch or batch = "full"',
+        )
+    slots = optimizer.slots(batch) > 0
+    rate = ratio(train.lr / batch * loss.gradient_scale(outputs))
+    depth = len(sizes) - 1
+    layers: list[LayerPlan] = []
+    given = _input_format(dataset.kind, _bits(preset, sizes[0], depth == 1))
+    for n in range(depth):
+        fan_in, fan_out = sizes[n], sizes[n + 1]
+        last = n == depth - 1
+        fraction = preset.weight_fraction - int(preset.seen_shift > 0 and fan_in <= FEW_INPUTS)
+        delta_fraction = loss.delta_fraction(dataset.task) if last else 13
+        activation, output = None, None
+        if not last:
+            activation = net.activation[n]
+            kind = ACTIVATIONS[activation]
+            bits = _bits(preset, sizes[n + 1], n + 1 == depth - 1)
+            output = kind.format(bits if kind.unsigned else bits - 1)
+        if preset.seen_shift:
+            seen_delta_shift, seen_delta = 8, INT8
+        else:
+            # As many bits as 16-bit weights summed over the fan-out leave in 31 bits.
+            bits = 15 - (fan_out - 1).bit_length()
+            seen_delta_shift, seen_delta = 15 - bits, signed(bits)
+        # Shift of the whole update, from delta * m * input to units of the weight.
+        whole = delta_fraction + rate[1] + given.fraction - fraction
+        extra, product = 0, 8
+        if slots:
+            extra = min(6, max(preset.least_extra, whole - 8 - 12))
+        if not preset.seen_shift:
+            # Leave the row factor all of its 16 bits, but never let it saturate.
+            product = min(16, max(1, whole - extra - 8))
+        layer = LayerPlan(
+            n + 1,
+            fan_in,
+            fan_out,
+            activation,
+            given,
+            output,
+            fraction,
+            preset.seen_shift,
+            delta_fraction,
+            seen_delta_shift,
+            seen_delta,
+            rate,
+            whole - extra - product,
+            product,
+            extra,
+        )
+        _layer_rate(rate, layer.row_shift, f"layer {n + 1}")
+        layers.append(layer)
+        if output is not None:
+            given = output
+    return Plan(
+        tuple(layers),
+        preset,
+        loss,
+        dataset.task,
+        dataset.classes,
+        train.optimizer,
+        min(255, round(train.momentum * 256)),
+        net.init,
+        rows,
+        batch,
+        train.lr,
+    )

@@ -1,0 +1,47 @@
+"""The order of training: which row at which step, and where batches and epochs begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nnhost.plan import Plan
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One training step. `step` counts from 1, `epoch` from 1; `first` and `last` of its batch;
+    `opens` tells that a new epoch begins, whose visiting order must be drawn before."""
+
+    step: int
+    epoch: int
+    row: int
+    first: bool
+    last: bool
+    opens: bool
+
+
+def visits(
+    plan: Plan, new_order: Callable[[], None], pick: Callable[[int], int], epochs: int
+) -> Iterator[Visit]:
+    """All steps of `epochs` epochs. `new_order` draws an order; `pick` maps a position to a row,
+    where rows from `plan.rows` on do not exist and are passed over. The last batch of an epoch
+    may be smaller than the others."""
+    step = 0
+    for epoch in range(1, epochs + 1):
+        new_order()
+        seen = 0
+        for position in range(1 << plan.order_bits):
+            row = pick(position)
+            if row >= plan.rows:
+                continue
+            step += 1
+            seen += 1
+            yield Visit(
+                step,
+                epoch,
+                row,
+                first=(seen - 1) % plan.batch == 0,
+                last=seen % plan.batch == 0 or seen == plan.rows,
+                opens=seen == 1,
+            )
