@@ -148,7 +148,7 @@ def make_environment() -> bool:
     if made and _run([*install, "--editable", f"{ROOT}[dev]"]):
         stamp.write_text(wanted, "utf-8")
         return True
-    say("the virtual environment could not be made; pip needs its package index, on the network")
+    say("nnhost could not be installed, for the reason above; pip needs its package index")
     return False
 
 
