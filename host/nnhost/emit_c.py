@@ -45,13 +45,15 @@ def c_name(buffer: Buffer) -> str:
 
 
 def literal(value: int, kind: str) -> str:
-    """An integer constant of C type `kind`."""
-    if kind in ("int8_t", "int16_t"):
-        # The magnitude of the least value has no literal of its own type.
-        return str(value) if value > -32768 else "(-32767 - 1)"
-    if kind == "int32_t":
-        return f"{value}L" if value > -(2**31) else "(-2147483647L - 1L)"
-    return f"{value}{'UL' if kind == 'uint32_t' else 'U'}"
+    """An integer constant for an operation in C type `kind`.
+
+    What fits 16 bits needs no type of its own: the other operand's type decides.
+    """
+    if kind[0] == "u":
+        return f"{value}U" if value <= 0xFFFF else f"(uint32_t){value}UL"
+    if value in (-(2**15), -(2**31)):  # the magnitude has no literal of the type
+        return "(-32767 - 1)" if value > -40000 else "(-2147483647L - 1)"
+    return str(value) if abs(value) <= 0x7FFF else f"(int32_t){value}L"
 
 
 @dataclass
@@ -156,27 +158,32 @@ class _Function:
                 return self.element(buffer, index)
             case Op("sel", (c, a, b)):
                 x, y = self.operand(a, result, e), self.operand(b, result, e)
-                return f"({result})(({self.condition(c, e)}) ? {x} : {y})"
+                return _converted(f"(({self.condition(c, e)}) ? {x} : {y})", result, result)
             case Op("min" | "max" as name, (a, b)):
                 kind = c_type(interval(a), interval(b))
                 x = self.operand(a, kind, e, plain=True)
                 y = self.operand(b, kind, e, plain=True)
-                return f"({result})(({x} {_SYMBOLS[name]} {y}) ? {x} : {y})"
+                return _converted(f"(({x} {_SYMBOLS[name]} {y}) ? {x} : {y})", kind, result)
             case Op("lt" | "eq"):
                 return f"(({self.condition(e, e)}) ? 1U : 0U)"
             case Op("shl" | "shr" as name, (a, b)):
                 kind = c_type(interval(a), interval(e)) if name == "shl" else self.kind(a)
                 x, n = self.operand(a, kind, e), self.operand(b, "uint8_t", e)
-                return f"({result})({x} {_SYMBOLS[name]} {n})"
+                return _converted(f"({x} {_SYMBOLS[name]} {n})", kind, result)
             case Op("mul", (a, b)) if self.byte_product(a, b):
                 # Both factors fit a byte: the one product that the 8051 has an instruction for.
                 wide = "(uint16_t)" if interval(e).hi > 32767 else ""
-                x, y = (self.operand(q, self.kind(q), e) for q in (a, b))
+                x, y = (
+                    self.operand(q, "uint8_t" if wide else "int8_t", e)
+                    if isinstance(q, Const)
+                    else self.operand(q, self.kind(q), e)
+                    for q in (a, b)
+                )
                 return f"({result})({wide}{x} * {y})"
             case Op(name, (a, b)):
                 kind = c_type(interval(e), interval(a), interval(b))
                 x, y = self.operand(a, kind, e), self.operand(b, kind, e)
-                return f"({result})({x} {_SYMBOLS[name]} {y})"
+                return _converted(f"({x} {_SYMBOLS[name]} {y})", kind, result)
             case Reduce():
                 return self.reduce(e, result)
         raise TypeError(e)
@@ -205,9 +212,8 @@ class _Function:
         self.scopes.append(inner)
         if e.op == "sum":
             self.skip_zeros(e.body)
-            inner.lines.append(
-                f"{total} = ({kind})({total} + {self.operand(e.body, kind, e.body)});"
-            )
+            added = f"({total} + {self.operand(e.body, kind, e.body)})"
+            inner.lines.append(f"{total} = {_converted(added, kind, kind)};")
         else:
             body = self.operand(e.body, kind, e.body, plain=True)
             inner.lines += [
@@ -266,6 +272,14 @@ class _Function:
             lines.append(f"{_INDENT}{self.element(self.map.dst, self.map.index)} = {put};")
         lines += [f"{_INDENT}{'continue' if depth else 'return'};", "}"]
         scope.lines += lines
+
+
+def _converted(code: str, computed: str, kind: str) -> str:
+    """`code`, an operation on values of type `computed`, as a value of type `kind`.
+
+    C computes narrow types in int, so only a 32-bit operation already has its own type.
+    """
+    return code if computed == kind and type_bytes(kind) == 4 else f"({kind}){code}"
 
 
 def _loop(var: Var, lines: list[str]) -> list[str]:
