@@ -10,13 +10,17 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnhost.activations import ACTIVATIONS
 from nnhost.errors import UsageError, quote
+from nnhost.initializers import INITIALIZERS
+from nnhost.losses import LOSSES
+from nnhost.optimizers import OPTIMIZERS
 from nnhost.paths import examples_dir
 
 if sys.version_info >= (3, 11):
@@ -25,11 +29,7 @@ else:
     import tomli as tomllib
 
 FILE_NAME = "nn.toml"
-ACTIVATIONS = ("linear", "relu", "leaky-relu", "sigmoid", "tanh")
-LOSSES = ("softmax-cross-entropy", "mse", "binary-cross-entropy")
 PRESETS = ("q8", "q16")
-INITIALIZERS = ("he", "glorot", "uniform", "normal", "zeros")
-OPTIMIZERS = ("sgd", "momentum")
 SCALES = ("auto", "range", "z-score", "none")
 DELIVERIES = ("stream", "flash")
 KERNELS = ("auto", "portable")
@@ -130,7 +130,7 @@ class _Key:
     check: Callable[[Any], Any]
 
 
-def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
+def _one_of(names: Collection[str]) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if isinstance(value, str) and value in names:
             return value
