@@ -320,7 +320,7 @@ def _file_settings(text: str) -> Iterator[_Setting]:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _syntax_error(error) from None
+        raise _syntax_error(error, text) from None
     for section, table in document.items():
         if not isinstance(table, dict):
             raise UsageError(
@@ -337,14 +337,14 @@ def _file_settings(text: str) -> Iterator[_Setting]:
             yield _Setting(section, key, value, place)
 
 
-def _syntax_error(error: Exception) -> UsageError:
+def _syntax_error(error: Exception, text: str) -> UsageError:
     if isinstance(error, RecursionError):
         return UsageError(f"{FILE_NAME}: nested too deeply")
-    cause, line = str(error), ""
-    if at := re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", cause, re.DOTALL):
-        cause, line = at[1], f":{at[2]}"
+    place = re.search(r" \(at (?:line (\d+)|end of document).*\)$", str(error))
+    cause = str(error)[: place.start()] if place else str(error)
+    line = place[1] if place and place[1] else 1 + text.rstrip().count("\n")
     return UsageError(
-        f"{FILE_NAME}{line}: {_plain(cause)}",
+        f"{FILE_NAME}:{line}: {_plain(cause)}",
         help="strings want quotes, lists brackets: see https://toml.io",
     )
 
