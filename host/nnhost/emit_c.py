@@ -31,6 +31,7 @@ from nnhost.ir import (
     type_bytes,
     walk,
 )
+from nnhost.kernels import Rule, match
 
 _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "shl": "<<", "shr": ">>",
@@ -68,8 +69,9 @@ class _Scope:
 class _Function:
     """Writes the body of one Map."""
 
-    def __init__(self, m: Map) -> None:
+    def __init__(self, m: Map, rules: tuple[Rule, ...] = ()) -> None:
         self.map = m
+        self.rules = rules
         self.count = 0
         self.scopes: list[_Scope] = [_Scope(None)]
         self.uses: dict[Expr, int] = {}
@@ -147,6 +149,8 @@ class _Function:
 
     def fresh(self, e: Expr) -> str:
         result = c_type(interval(e))
+        if (code := self.kernel(e, result)) is not None:
+            return code
         match e:
             case Const(value):
                 return literal(value, result)
@@ -187,6 +191,17 @@ class _Function:
             case Reduce():
                 return self.reduce(e, result)
         raise TypeError(e)
+
+    def kernel(self, e: Expr, result: str) -> str | None:
+        """A call of the kernel whose rule matches `e`, if there is one."""
+        if not isinstance(e, Op) or (e.op == "mul" and self.byte_product(*e.args)):
+            return None
+        for rule in self.rules:
+            found: dict[Buffer, Expr] = {}
+            if match(rule.pattern, e, found):
+                given = (self.operand(found[hole], hole.c_type, e) for hole in rule.holes)
+                return _converted(f"{rule.kernel}({', '.join(given)})", rule.result, result)
+        return None
 
     def byte_product(self, a: Expr, b: Expr) -> bool:
         return all(type_bytes(self.kind(q)) == 1 for q in (a, b))
@@ -279,7 +294,8 @@ def _converted(code: str, computed: str, kind: str) -> str:
 
     C computes narrow types in int, so only a 32-bit operation already has its own type.
     """
-    return code if computed == kind and type_bytes(kind) == 4 else f"({kind}){code}"
+    done = computed == kind and (type_bytes(kind) == 4 or code.startswith("nn_kernel_"))
+    return code if done else f"({kind}){code}"
 
 
 def _loop(var: Var, lines: list[str]) -> list[str]:
@@ -292,13 +308,13 @@ def _loop(var: Var, lines: list[str]) -> list[str]:
     ]
 
 
-def map_function(m: Map) -> list[str]:
+def map_function(m: Map, rules: tuple[Rule, ...]) -> list[str]:
     """The C function of one Map, with its meaning in a comment."""
     about = [f"/* {c_name(m.dst)}: {m.doc} */"] if m.doc else []
     return [
         *about,
         f"static void nn_map_{m.name}(void) {{",
-        *(_INDENT + s for s in _Function(m).body()),
+        *(_INDENT + s for s in _Function(m, rules).body()),
         "}",
         "",
     ]
@@ -334,11 +350,11 @@ def table_definition(b: Buffer) -> list[str]:
     return [*about, head, *(_INDENT + r for r in rows), "};", ""]
 
 
-def sections(program: Program) -> list[str]:
-    """All Maps and section functions of a Program."""
+def sections(program: Program, rules: tuple[Rule, ...]) -> list[str]:
+    """All Maps and section functions of a Program, with the kernels of a target's rules."""
     lines: list[str] = []
     for name, maps in program.sections.items():
         for m in maps:
-            lines += map_function(m)
+            lines += map_function(m, rules)
         lines += section_function(name, maps)
     return lines

@@ -20,6 +20,7 @@ from nnhost.data import load
 from nnhost.emit_c import c_name, declaration, literal, sections, table_definition
 from nnhost.errors import NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
+from nnhost.kernels import RULES
 from nnhost.link.generate import messages_header
 from nnhost.lower import fingerprint, lower
 from nnhost.memory import MemoryPlan, make_memory, placed
@@ -33,7 +34,8 @@ SCHEDULED = ("pick", "report")
 @dataclass(frozen=True)
 class Target:
     """What the generated C must know of the board. `internal`: bytes of idata for buffers, None
-    where there is one RAM; `schedule`: whether the board finds its own rows."""
+    where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
+    instruction set whose kernels are used, "" for portable C alone."""
 
     name: str
     payload: int
@@ -42,13 +44,14 @@ class Target:
     internal: int | None
     standalone: bool
     schedule: bool
+    kernels: str = ""
 
     @classmethod
-    def of(cls, board: Board, *, standalone: bool) -> Target:
+    def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
         """A board, with its training rows in flash if `standalone`."""
         return cls(
             board.name, board.payload, board.baud, board.clock, board.internal, standalone,
-            standalone,
+            standalone, board.kernels if kernels else "",
         )  # fmt: skip
 
     @classmethod
@@ -99,7 +102,8 @@ def prepare(project: Project) -> Network:
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
-    target = Target.of(board, standalone=network.standalone)
+    wanted = network.project.build.kernels != "portable"
+    target = Target.of(board, standalone=network.standalone, kernels=wanted)
     files = sources(network.plan, network.program, target, network)
     files["nn_messages.h"] = messages_header()
     if network.standalone:
@@ -146,6 +150,7 @@ def config_file(
         ("NN_STATE_BYTES", f"{state}U", "weights, slots, order, generator"),
         ("NN_SAMPLE_BYTES", f"{sample}U", "inputs and target"),
         ("NN_TRACE_BYTES", f"{trace}U", "activations and logits"),
+        ("NN_KERNELS", str(int(bool(target.kernels))), "uses the tuned kernels"),
         ("NN_STANDALONE", "1" if target.standalone else "0", "trains by itself from reset"),
         ("NN_ROWS", f"{plan.rows}U", "training rows"),
         ("NN_BATCH", f"{plan.batch}U", "rows a batch"),
@@ -233,7 +238,8 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     part = Program(kept, program.state, program.sample, program.trace)
     lines = [
         *_title("nn_net.c", target, _about(plan, program)),
-        '#include "nn_net.h"', "", '#include "nn_prng.h"', "",
+        '#include "nn_net.h"', "",
+        *(['#include "nn_kernel.h"'] if target.kernels else []), '#include "nn_prng.h"', "",
     ]  # fmt: skip
     mapped = {*program.state, *program.sample, *program.trace}
     for b in placed(part):
@@ -248,7 +254,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     for name, count, buffers, _ in _segments(program):
         rows = [f"    {{(uint8_t *)&{c_name(b)}, {b.bytes}U}}," for b in buffers]
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
-    lines += sections(part)
+    lines += sections(part, RULES.get(target.kernels, ()))
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
 
