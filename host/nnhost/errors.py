@@ -43,4 +43,6 @@ class DifferenceError(NnhostError):
 def quote(value: object) -> str:
     """A value of the user's as an error shows it: quoted if text, on one line, not too long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if not text.isprintable():
+        text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

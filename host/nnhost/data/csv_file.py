@@ -84,9 +84,10 @@ def _rows(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     line = 1
     try:
-        for cells in reader:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
             if any(cells):
-                yield line, [cell.strip() for cell in cells]
+                yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise NnhostError(f"{source}:{line}: {error}", help="are its quotes in pairs?") from None
