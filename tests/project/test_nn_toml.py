@@ -254,18 +254,17 @@ def test_no_text_ends_in_anything_but_a_clear_error(
 
 
 @given(
-    comment=st.integers(0, 5),
     widths=st.lists(st.integers(1, 1024), max_size=5),
-    key=st.sampled_from(["hiddden", "x", '"é"']),
+    comments=st.integers(0, 5),
+    key=st.sampled_from(["hiddden", "x", '"é"', "deep.er"]),
 )
 def test_the_line_is_that_of_the_key(
-    tmp_path_factory: pytest.TempPathFactory, comment: int, widths: list[int], key: str
+    tmp_path_factory: pytest.TempPathFactory, widths: list[int], comments: int, key: str
 ) -> None:
-    folder = tmp_path_factory.mktemp("project")
-    # A list over several lines and a string that looks like the key come before it.
-    before = "[net]\nhidden = [\n" + "".join(f"  {w},\n" for w in widths) + "]\n"
-    before += '[data]\nlabel = """\n[net]\nx = 1\n"""\n' + "#\n" * comment + "[net.y]\n"
-    before = before.replace("[net.y]\n", "[board]\nname = 'host'\n[train]\n")
-    error = refused(folder, text=f"{before}{key} = [\n1]\n")
-    if "label" not in error.message:
-        assert error.message.startswith(f"nn.toml:{before.count(chr(10)) + 1}: unknown key")
+    # Before it come a list over several lines and a string that looks like the key.
+    before = ["[net]", "hidden = [", *(f"  {width}," for width in widths), "]", "[data]"]
+    before += ['label = """\\', "[train]\\", "x = 1\\", 'deep.er = 1"""', "[train]"]
+    before += ["# x = 1"] * comments
+    text = "\n".join([*before, f"{key} = [", "1]", "[board]", "x = 1"])
+    error = refused(tmp_path_factory.mktemp("project"), text=text)
+    assert error.message.startswith(f"nn.toml:{len(before) + 1}: unknown key")
