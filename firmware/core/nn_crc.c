@@ -1,5 +1,6 @@
 #include "nn_crc.h"
 
+/* The checksum so far; two bytes, for the sake of the 8051. */
 static NN_DATA uint8_t high;
 static NN_DATA uint8_t low;
 
@@ -8,21 +9,74 @@ void nn_crc_begin(uint16_t start) {
     low = (uint8_t)(start & 0xFFU);
 }
 
-/* Eight steps of the polynomial at once: value << 8 ^ x << 12 ^ x << 5 ^ x, a byte at a time. */
-void nn_crc_add(uint8_t byte) {
-    uint8_t x = (uint8_t)(high ^ byte);
-    x = (uint8_t)(x ^ (uint8_t)(x >> 4));
-    high = (uint8_t)(low ^ (uint8_t)((uint8_t)(x << 4) ^ (uint8_t)(x >> 3)));
-    low = (uint8_t)(x ^ (uint8_t)(x << 5));
-}
+uint16_t nn_crc_value(void) { return (uint16_t)(((uint16_t)high << 8) | low); }
 
-void nn_crc_add_block(const uint8_t *at, uint16_t size) {
+#if !defined(__SDCC_mcs51)
+
+/*
+ * Eight steps of the polynomial at once: with x = high ^ byte and x ^= x >> 4, the new checksum is
+ * low << 8 ^ x << 12 ^ x << 5 ^ x.
+ */
+void nn_crc_add(const uint8_t *at, uint16_t size) {
     for (; size != 0U; size--) {
-        nn_crc_add(*at);
+        uint8_t x = (uint8_t)(high ^ *at);
+        x = (uint8_t)(x ^ (uint8_t)(x >> 4));
+        high = (uint8_t)(low ^ (uint8_t)((uint8_t)(x << 4) ^ (uint8_t)(x >> 3)));
+        low = (uint8_t)(x ^ (uint8_t)(x << 5));
         at++;
     }
 }
 
-uint16_t nn_crc_value(void) {
-    return (uint16_t)(((uint16_t)high << 8) | low);
+#else
+
+/*
+ * The same in 30 machine cycles a byte, where SDCC needs 87. A pointer comes as DPTR and the space
+ * in B, 0 for xdata. R6 and R7 hold the checksum, R3 and R2 count, R4 and R5 hold parts of x.
+ */
+void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
+    (void)at;
+    (void)size;
+    __asm__("mov r2, _nn_crc_add_PARM_2 \n"
+            "mov r3, (_nn_crc_add_PARM_2 + 1) \n"
+            "mov r6, _high \n"
+            "mov r7, _low \n"
+            "mov a, r2 \n"
+            "jz 1$ \n"
+            "inc r3 \n" /* the last, partial turn of the outer loop */
+            "1$: mov a, r3 \n"
+            "jz 5$ \n"
+            "2$: mov a, b \n"
+            "jnz 4$ \n"
+            "movx a, @dptr \n"
+            "3$: inc dptr \n"
+            "xrl a, r6 \n"
+            "mov r5, a \n"
+            "swap a \n"
+            "anl a, #0x0F \n"
+            "xrl a, r5 \n"
+            "mov r5, a \n" /* x */
+            "swap a \n"
+            "mov r4, a \n"
+            "anl a, #0xF0 \n" /* x << 4 */
+            "xrl a, r7 \n"
+            "mov r6, a \n"
+            "mov a, r4 \n"
+            "rl a \n"
+            "mov r4, a \n"
+            "anl a, #0x1F \n" /* x >> 3 */
+            "xrl a, r6 \n"
+            "mov r6, a \n"
+            "mov a, r4 \n"
+            "anl a, #0xE0 \n" /* x << 5 */
+            "xrl a, r5 \n"
+            "mov r7, a \n"
+            "djnz r2, 2$ \n"
+            "djnz r3, 2$ \n"
+            "mov _high, r6 \n"
+            "mov _low, r7 \n"
+            "5$: ret \n"
+            "4$: lcall __gptrget \n"
+            "sjmp 3$ \n");
 }
+
+#endif

@@ -1,6 +1,7 @@
 #include "nn_digest.h"
 
 #include "nn_config.h"
+#include "nn_crc.h"
 #include "nn_map.h"
 #include "nn_net.h"
 
@@ -14,13 +15,13 @@ uint16_t nn_digest_state(void) {
 
 /* Rounding up can leave the last slices short or empty. */
 uint16_t nn_digest_slice(uint32_t step) {
-    const uint16_t begin = (uint16_t)((uint16_t)((uint8_t)step % SLICES) * SLICE_BYTES);
-    uint16_t size = 0U;
-    if (begin < NN_STATE_BYTES) {
+    const uint16_t begin = (uint16_t)(((uint8_t)step % SLICES) * SLICE_BYTES);
+    uint16_t size = SLICE_BYTES;
+    if (begin >= NN_STATE_BYTES) {
+        return NN_CRC_START;
+    }
+    if (size > (uint16_t)(NN_STATE_BYTES - begin)) {
         size = (uint16_t)(NN_STATE_BYTES - begin);
-        if (size > SLICE_BYTES) {
-            size = SLICE_BYTES;
-        }
     }
     nn_map_open(nn_state_map, begin);
     return nn_map_crc(size);

@@ -102,7 +102,7 @@ static uint8_t checksum(NN_XDATA uint8_t *frame, uint8_t end) {
     uint8_t i;
     uint16_t crc;
     nn_crc_begin(((type == NN_MSG_HELLO) || (type == NN_MSG_WELCOME)) ? NN_CRC_START : NN_ABI);
-    nn_crc_add_block(frame, end);
+    nn_crc_add(frame, end);
     crc = nn_crc_value();
     for (i = 0U; i < CRC_BYTES; i++) {
         const uint8_t part = (uint8_t)(0x80U | (uint8_t)(crc & 0x7FU));
@@ -199,9 +199,11 @@ static uint8_t store(const NN_CODE nn_segment_t *map, uint16_t total, uint8_t at
     if ((size > total) || (offset > room) || ((last != 0U) && (offset != room))) {
         return 0U;
     }
-    nn_map_open(map, offset);
+    if (size != 0U) {
+        nn_map_open(map, offset);
+    }
     for (; at != end; at++) {
-        *nn_map_next() = request[at];
+        nn_map_put(request[at]);
     }
     return 1U;
 }
@@ -220,7 +222,8 @@ static uint8_t step(void) {
     if ((flags & NN_FLAG_EPOCH) != 0U) {
         nn_epoch();
     }
-    nn_train_step((uint8_t)((flags & NN_FLAG_FIRST) != 0U), (uint8_t)((flags & NN_FLAG_LAST) != 0U));
+    nn_train_step((uint8_t)((flags & NN_FLAG_FIRST) != 0U),
+                  (uint8_t)((flags & NN_FLAG_LAST) != 0U));
     reply[AT_TYPE] = NN_MSG_REPORT;
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_STEP, nn_train_steps);
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
@@ -248,13 +251,14 @@ static uint8_t read_state(void) {
     const uint16_t offset = get16(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
     const uint8_t size = request[AT_PAYLOAD + NN_MSG_READ_LENGTH];
     uint8_t i;
-    if ((size > NN_PAYLOAD) || (size > NN_STATE_BYTES) || (offset > (NN_STATE_BYTES - size))) {
+    if ((size == 0U) || (size > NN_PAYLOAD) || (size > NN_STATE_BYTES) ||
+        (offset > (NN_STATE_BYTES - size))) {
         return refuse(NN_REASON_RANGE);
     }
     reply[AT_TYPE] = NN_MSG_CHUNK;
     nn_map_open(nn_state_map, offset);
     for (i = 0U; i < size; i++) {
-        reply[AT_PAYLOAD + i] = *nn_map_next();
+        reply[AT_PAYLOAD + i] = nn_map_get();
     }
     return size;
 }
@@ -318,18 +322,20 @@ static uint8_t execute(void) {
 }
 
 void nn_link_serve(void) {
+    uint16_t from;
     uint16_t number;
     if (unseal(receive()) == 0U) {
         corrupt++;
         object(NN_OBJECTION_CORRUPT);
         return;
     }
+    from = get16(request + AT_SESSION);
     number = get16(request + AT_SEQUENCE);
-    if ((request[AT_TYPE] == NN_MSG_HELLO) && (get16(request + AT_SESSION) != session)) {
-        session = get16(request + AT_SESSION);
+    if ((request[AT_TYPE] == NN_MSG_HELLO) && (from != session)) {
+        session = from;
         sequence = (uint16_t)(number - 1U);
     }
-    if ((session == 0U) || (get16(request + AT_SESSION) != session)) {
+    if ((from == 0U) || (from != session)) {
         object(NN_OBJECTION_SESSION);
     } else if (number == sequence) {
         repeated++;

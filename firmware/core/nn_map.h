@@ -7,11 +7,12 @@
 
 #include "nn_types.h"
 
-/* Places the cursor `offset` bytes into the map. */
+/* Places the cursor on the byte at `offset`, which must be in the map. */
 void nn_map_open(const NN_CODE nn_segment_t *map, uint16_t offset);
 
-/* The byte at the cursor, which moves on. */
-uint8_t *nn_map_next(void);
+/* Takes or sets the byte at the cursor, which moves on. */
+uint8_t nn_map_get(void);
+void nn_map_put(uint8_t byte);
 
 /* CRC of the next `size` bytes as they are in memory now; the cursor moves on. */
 uint16_t nn_map_crc(uint16_t size);

@@ -2,9 +2,7 @@
 
 uint16_t nn_prng_state = 1U;
 
-void nn_prng_seed(uint16_t seed) {
-    nn_prng_state = (seed == 0U) ? 1U : seed;
-}
+void nn_prng_seed(uint16_t seed) { nn_prng_state = (seed == 0U) ? 1U : seed; }
 
 uint16_t nn_prng_next(void) {
     uint16_t x = nn_prng_state;

@@ -5,8 +5,8 @@
 #ifndef NN_TRAIN_H
 #define NN_TRAIN_H
 
-#include "nn_types.h"
 #include "nn_config.h"
+#include "nn_types.h"
 
 /* The schedule below is compiled where it is used: stand-alone boards and the host. */
 #ifndef NN_SCHEDULE

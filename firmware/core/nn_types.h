@@ -12,11 +12,14 @@
 #define NN_IDATA __idata /* 256 bytes, addressed by R0 and R1 */
 #define NN_XDATA __xdata /* 64 KB, addressed by DPTR */
 #define NN_CODE __code   /* program memory: constants */
+/* A function whose local variables live on the stack rather than at addresses of their own. */
+#define NN_STACKED __reentrant
 #else
 #define NN_DATA
 #define NN_IDATA
 #define NN_XDATA
 #define NN_CODE
+#define NN_STACKED
 #endif
 
 /*

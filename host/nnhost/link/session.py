@@ -24,7 +24,7 @@ from nnhost.link.transport import Transport
 ATTEMPTS = 10
 
 _SLOWEST_RETRY = 4.0  # doubling the wait for an answer stops here, seconds
-_FLOOR = 0.25  # scheduling of a busy host, latency of USB, seconds
+_FLOOR = 0.1  # scheduling of a busy host, latency of USB, seconds
 _MARGIN = 4.0  # times the slowest of the recent answers
 _LONGEST_DRAIN = 1.0  # a line that never falls silent is not waited for, seconds
 
@@ -83,6 +83,7 @@ class Session:
         self._quiet = quiet
         self._waits: dict[type[Message], float] = {}
         self._slowest: dict[type[Message], float] = {}
+        self._answered: type[Message] = messages.Hello
         self._blocks: deque[bytes] = deque()
         self._partial = b""
         self._session = 0
@@ -231,8 +232,8 @@ class Session:
         kind = type(request)
         frame = encode(Frame(kind.NUMBER, self._session, self._sequence, request.pack()))
         began = monotonic()
+        wait = self._waits.get(kind, self._first_wait)
         for attempt in range(ATTEMPTS):
-            wait = self._waits.get(kind, self._first_wait)
             sent = monotonic()
             self._send(frame)
             answer = self._listen(wait, drain=False)
@@ -240,7 +241,7 @@ class Session:
             if answer is None:
                 if elapsed >= wait:
                     self.counters.timeouts += 1
-                    self._waits[kind] = max(wait, min(2 * wait, _SLOWEST_RETRY))
+                    wait = _doubled(wait)
                 # Ends what the board may still hold of a cut frame, and lets the line fall silent.
                 self._send(DELIMITER)
                 answer = self._listen(self._quiet, drain=True)
@@ -250,6 +251,7 @@ class Session:
                 self._waits[kind] = _FLOOR + _MARGIN * slowest
             if answer is not None:
                 self.counters.received += 1
+                self._answered = kind
                 self._settled = True
                 return answer
             if monotonic() - began > patience:
@@ -284,6 +286,9 @@ class Session:
                 elif (frame.session, frame.sequence) == (self._session, self._sequence):
                     return frame
                 else:
+                    # Perhaps the last answer was merely late, and asked for twice.
+                    hasty = self._waits.get(self._answered, self._first_wait)
+                    self._waits[self._answered] = _doubled(hasty)
                     self.counters.repeated += 1
                     continue
             if not drain:
@@ -317,3 +322,7 @@ class Session:
             "another program has opened a session with the board",
             help="close it: only one can train the board at a time",
         )
+
+
+def _doubled(wait: float) -> float:
+    return max(wait, min(2 * wait, _SLOWEST_RETRY))

@@ -34,13 +34,9 @@ void nn_init(void) {
     order = 0U;
 }
 
-void nn_epoch(void) {
-    order = nn_prng_next();
-}
+void nn_epoch(void) { order = nn_prng_next(); }
 
-void nn_pick(void) {
-    row = (uint16_t)((position ^ order) & (NN_ORDER_SIZE - 1U));
-}
+void nn_pick(void) { row = (uint16_t)((position ^ order) & (NN_ORDER_SIZE - 1U)); }
 
 void nn_forward(void) {
     uint8_t i;
@@ -60,9 +56,7 @@ void nn_measure(void) {
     loss = ((uint32_t)logits[0] << 16) | ((uint32_t)targets[0] << 8) | targets[TARGETS - 1U];
 }
 
-void nn_backward(void) {
-    batch = (uint8_t)(batch * 3U + hidden[0]);
-}
+void nn_backward(void) { batch = (uint8_t)(batch * 3U + hidden[0]); }
 
 void nn_update(void) {
     uint8_t i;
@@ -73,29 +67,17 @@ void nn_update(void) {
     }
 }
 
-uint32_t nn_report_loss(void) {
-    return loss;
-}
+uint32_t nn_report_loss(void) { return loss; }
 
-uint16_t nn_report_prediction(void) {
-    return (uint16_t)(logits[1] * 257U);
-}
+uint16_t nn_report_prediction(void) { return (uint16_t)(logits[1] * 257U); }
 
-uint32_t nn_report_milli(void) {
-    return loss & 0x1FFFUL;
-}
+uint32_t nn_report_milli(void) { return loss & 0x1FFFUL; }
 
-void nn_set_batch(uint8_t first, uint8_t last) {
-    batch = (uint8_t)(first * 2U + last);
-}
+void nn_set_batch(uint8_t first, uint8_t last) { batch = (uint8_t)(first * 2U + last); }
 
-void nn_set_position(uint16_t p) {
-    position = p;
-}
+void nn_set_position(uint16_t p) { position = p; }
 
-uint16_t nn_get_row(void) {
-    return row;
-}
+uint16_t nn_get_row(void) { return row; }
 
 #if NN_STANDALONE
 void nn_load_row(uint16_t r) {

@@ -22,8 +22,7 @@ static void flush(void) {
     waiting_size = 0U;
 }
 
-void nn_port_init(void) {
-}
+void nn_port_init(void) {}
 
 void nn_port_listen(uint8_t on) {
     if (on != 0U) {
@@ -31,9 +30,7 @@ void nn_port_listen(uint8_t on) {
     }
 }
 
-uint8_t nn_port_ready(void) {
-    return (arrived_at < arrived_size) ? 1U : 0U;
-}
+uint8_t nn_port_ready(void) { return (arrived_at < arrived_size) ? 1U : 0U; }
 
 uint8_t nn_port_read(void) {
     if (arrived_at == arrived_size) {
