@@ -251,8 +251,8 @@ static uint8_t read_state(void) {
     const uint16_t offset = get16(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
     const uint8_t size = request[AT_PAYLOAD + NN_MSG_READ_LENGTH];
     uint8_t i;
-    if ((size == 0U) || (size > NN_PAYLOAD) || (size > NN_STATE_BYTES) ||
-        (offset > (NN_STATE_BYTES - size))) {
+    if ((size == 0U) || (size > NN_PAYLOAD) || (offset > NN_STATE_BYTES) ||
+        (size > (NN_STATE_BYTES - offset))) {
         return refuse(NN_REASON_RANGE);
     }
     reply[AT_TYPE] = NN_MSG_CHUNK;

@@ -308,12 +308,12 @@ def _loop(var: Var, lines: list[str]) -> list[str]:
     ]
 
 
-def map_function(m: Map, rules: tuple[Rule, ...]) -> list[str]:
-    """The C function of one Map, with its meaning in a comment."""
+def map_function(m: Map, rules: tuple[Rule, ...], stacked: bool) -> list[str]:
+    """The C function of one Map, with its meaning in a comment; `stacked`: see `MemoryPlan`."""
     about = [f"/* {c_name(m.dst)}: {m.doc} */"] if m.doc else []
     return [
         *about,
-        f"static void nn_map_{m.name}(void) {{",
+        f"static void nn_map_{m.name}(void){' NN_STACKED' if stacked else ''} {{",
         *(_INDENT + s for s in _Function(m, rules).body()),
         "}",
         "",
@@ -350,11 +350,14 @@ def table_definition(b: Buffer) -> list[str]:
     return [*about, head, *(_INDENT + r for r in rows), "};", ""]
 
 
-def sections(program: Program, rules: tuple[Rule, ...]) -> list[str]:
-    """All Maps and section functions of a Program, with the kernels of a target's rules."""
+def sections(
+    program: Program, rules: tuple[Rule, ...], stacked: frozenset[str] = frozenset()
+) -> list[str]:
+    """All Maps and section functions of a Program, with the kernels of a target's rules; the
+    locals of the Maps in `stacked` live on the stack."""
     lines: list[str] = []
     for name, maps in program.sections.items():
         for m in maps:
-            lines += map_function(m, rules)
+            lines += map_function(m, rules, m.name in stacked)
         lines += section_function(name, maps)
     return lines

@@ -51,7 +51,7 @@ class Target:
         """A board, with its training rows in flash if `standalone`."""
         return cls(
             board.name, board.payload, board.baud, board.clock, board.internal, standalone,
-            standalone, board.kernels if kernels else "",
+            standalone, board.family if kernels and board.family in RULES else "",
         )  # fmt: skip
 
     @classmethod
@@ -254,7 +254,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     for name, count, buffers, _ in _segments(program):
         rows = [f"    {{(uint8_t *)&{c_name(b)}, {b.bytes}U}}," for b in buffers]
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
-    lines += sections(part, RULES.get(target.kernels, ()))
+    lines += sections(part, RULES.get(target.kernels, ()), memory.stacked)
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -18,10 +18,18 @@ CORE_OWNED = ("prng_state",)
 @dataclass(frozen=True)
 class MemoryPlan:
     """`space`: the C qualifier of each buffer ("" where there is one RAM). `used`: bytes a space
-    ("idata" and "xdata" on an 8051, else "ram"), of the net's own buffers alone."""
+    ("idata" and "xdata" on an 8051, else "ram"), of the net's own buffers alone. `stacked`: names
+    of Maps whose local variables go to the stack."""
 
     space: dict[Buffer, str]
     used: dict[str, int]
+    stacked: frozenset[str]
+
+
+#: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
+#: The Maps that do most of the work keep that; the others use the stack, or iram would run out.
+FIXED_LOCALS = 4
+STEP = ("forward", "measure", "backward", "update")
 
 
 def loads(m: Map) -> dict[Buffer, int]:
@@ -55,12 +63,17 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
     """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one."""
     buffers = placed(program)
     if internal is None:
-        return MemoryPlan(dict.fromkeys(buffers, ""), {"ram": sum(b.bytes for b in buffers)})
+        used = {"ram": sum(b.bytes for b in buffers)}
+        return MemoryPlan(dict.fromkeys(buffers, ""), used, frozenset())
     heat: dict[Buffer, int] = {}
-    for section in ("forward", "measure", "backward", "update"):
+    work: dict[str, int] = {}
+    for section in STEP:
         for m in program.sections[section]:
-            for buffer, times in loads(m).items():
+            touched = loads(m)
+            work[m.name] = sum(touched.values())
+            for buffer, times in touched.items():
                 heat[buffer] = heat.get(buffer, 0) + times
+    busiest = sorted(work, key=lambda name: (-work[name], name))[:FIXED_LOCALS]
     space = dict.fromkeys(buffers, "NN_XDATA")
     left = internal
     for buffer in sorted(buffers, key=lambda b: (-heat.get(b, 0) / b.bytes, b.name)):
@@ -71,4 +84,5 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
         "idata": internal - left,
         "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA"),
     }
-    return MemoryPlan(space, used)
+    stacked = frozenset(m.name for m in program.maps() if m.name not in busiest)
+    return MemoryPlan(space, used, stacked)
