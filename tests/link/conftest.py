@@ -140,6 +140,10 @@ class Model:
             bytes(self.weights) + self.prng.to_bytes(2, "little") + self.order.to_bytes(2, "little")
         )
 
+    def next_order(self) -> int:
+        """The order that the next epoch will have."""
+        return xorshift(self.prng)
+
     def forward(self, sample: bytes) -> tuple[int, int, int]:
         """Loss, prediction and trace."""
         total = 1
@@ -179,15 +183,32 @@ def board_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_board(tmp_path_factory.mktemp("wide"), "-DNN_PAYLOAD=240U")
+
+
+@pytest.fixture(scope="session")
 def standalone_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_board(tmp_path_factory.mktemp("standalone"), "-DNN_STANDALONE=1")
 
 
 @pytest.fixture
-def line(board_program: Path) -> Iterator[ProcessLine]:
-    line = ProcessLine(board_program)
-    yield line
-    line.close()
+def process_line() -> Iterator[Callable[[Path], ProcessLine]]:
+    """Powers boards; they must have ended well when the test has."""
+    lines: list[ProcessLine] = []
+
+    def power(program: Path) -> ProcessLine:
+        lines.append(ProcessLine(program))
+        return lines[-1]
+
+    yield power
+    for line in lines:
+        line.close()
+
+
+@pytest.fixture
+def line(board_program: Path, process_line: Callable[[Path], ProcessLine]) -> ProcessLine:
+    return process_line(board_program)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from time import sleep
 
 import pytest
 
@@ -19,10 +20,10 @@ def test_hello_says_what_the_board_is(session, model):
 
 def test_expect_names_both_programs_and_the_cure(session):
     session.expect(0xC0FFEE42, "test-board")
-    with pytest.raises(DeviceError, match="C0FFEE42.*12345678") as caught:
+    with pytest.raises(DeviceError, match=r"C0FFEE42.*12345678") as caught:
         session.expect(0x12345678)
     assert "nnhost flash" in caught.value.help
-    with pytest.raises(DeviceError, match="test-board.*simstc8"):
+    with pytest.raises(DeviceError, match=r"test-board.*simstc8"):
         session.expect(0xC0FFEE42, "simstc8")
 
 
@@ -51,6 +52,18 @@ def test_a_quiet_line(session, model):
     assert (state.corrupt, state.repeated) == (0, 0)
     assert state.executed == session.counters.sent == session.counters.received
     assert session.counters.retries == session.counters.corrupt == 0
+
+
+def test_the_largest_payload(wide_program, process_line, model):
+    session = Session(process_line(wide_program))
+    assert session.hello().payload == 240
+    train(session, model, 40, random.Random(9))
+    before = session.counters.sent
+    state = session.read_state()
+    assert state == model.state()
+    assert session.counters.sent == before + 2  # READ, VERIFY
+    session.write_state(state, 40)
+    train(session, model, 3, random.Random(10))
 
 
 def test_reset_and_write(session, model):
@@ -208,8 +221,6 @@ def test_a_slow_board_is_waited_for(line, model):
         delay = 0.15
 
         def read(self, timeout):
-            from time import monotonic, sleep
-
             if timeout < self.delay:
                 sleep(timeout)
                 self.delay -= timeout
