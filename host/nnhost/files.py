@@ -1,0 +1,24 @@
+"""Files that are either old or new, never half written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nnhost.errors import NnhostError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file, and the folders it lies in. Raises `NnhostError` where that cannot be."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(data)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise NnhostError(f"cannot write {path}: {error.strerror}") from None

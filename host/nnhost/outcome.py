@@ -1,0 +1,159 @@
+"""What training reports, whoever trains: every step, and a `Result` at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost.errors import UsageError
+from nnhost.generate import Network
+from nnhost.link import Counters
+from nnhost.plan import Plan, Samples
+
+MOST_EPOCHS = 65535
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A training step that has been made.
+
+    `step` and `epoch` count from 1; `loss` is a real number. `exact` tells whether everything the
+    board has reported through this step is what the simulator computes, None if nothing compares.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    exact: bool | None
+
+    def event(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {"event": "step", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a net does on a set: mean loss, and the share of right classes (None: regression)."""
+
+    loss: float
+    accuracy: float | None
+
+    @classmethod
+    def of(
+        cls, plan: Plan, samples: Samples, losses: Sequence[int], predictions: Sequence[int]
+    ) -> Score | None:
+        """The score of integer losses and predicted classes, shapes (N,); None where N is 0."""
+        if len(samples) == 0:
+            return None
+        loss = float(np.mean(losses, dtype=np.float64)) * plan.loss_scale
+        if plan.task == "regression":
+            return cls(loss, None)
+        return cls(loss, float(np.mean(np.asarray(predictions) == samples.target)))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A training run that has ended.
+
+    `losses`: float64, shape (steps,). `train`, `test`: how the trained net does on the whole sets;
+    None where there is nothing to test, or when the run was stopped. `exact`: True when a board
+    was compared with the simulator throughout, None when nothing was compared (a difference is
+    raised, not returned). `seconds` of training. `state`: weights, biases, the optimizer's
+    slots, order and generator, as the board keeps them; empty where it could not be read.
+    """
+
+    steps: int
+    rows: int
+    losses: NDArray[np.float64]
+    train: Score | None
+    test: Score | None
+    exact: bool | None
+    seconds: float
+    state: bytes
+    stopped: bool = False
+    link: Counters | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs completed."""
+        return self.steps // self.rows
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the last epoch's steps, or of all if there are fewer."""
+        return float(self.losses[-self.rows :].mean()) if self.steps else math.nan
+
+    @property
+    def train_loss(self) -> float | None:
+        """Mean loss of the trained net on the training set."""
+        return self.train.loss if self.train else None
+
+    @property
+    def test_loss(self) -> float | None:
+        """Mean loss of the trained net on the held-out set."""
+        return self.test.loss if self.test else None
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """Share of the training set that the trained net classifies rightly, 0 to 1."""
+        return self.train.accuracy if self.train else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of the held-out set that the trained net classifies rightly, 0 to 1."""
+        return self.test.accuracy if self.test else None
+
+    @property
+    def digest(self) -> str | None:
+        """Names the state: equal digests are equal states. None where it could not be read."""
+        return digest(self.state) if self.state else None
+
+    def event(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        names = ("train_accuracy", "test_accuracy", "train_loss", "test_loss", "exact", "digest")
+        return {
+            "event": "done",
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "loss": self.loss if self.steps else None,
+            **{name: getattr(self, name) for name in names},
+            "seconds": round(self.seconds, 3),
+            "stopped": self.stopped,
+            **({"link": asdict(self.link)} if self.link else {}),
+        }
+
+
+def digest(state: bytes) -> str:
+    """The first 16 hexadecimal digits of the state's SHA-256."""
+    return hashlib.sha256(state).hexdigest()[:16]
+
+
+def length(network: Network, epochs: int | None, steps: int | None) -> int:
+    """How many steps to train: of `epochs` epochs, else `steps`, else as nn.toml says.
+
+    Raises `UsageError` for both at once, for numbers below 1, and for more epochs than a board
+    counts.
+    """
+    rows = network.plan.rows
+    if epochs is not None and steps is not None:
+        raise UsageError("both epochs and steps are given", help="choose one of them")
+    for name, number in (("epochs", epochs), ("steps", steps)):
+        if number is not None and number < 1:
+            raise UsageError(f"cannot train for {number} {name}", help="1 is the least")
+    planned = network.project.train.epochs
+    total = steps if steps is not None else (epochs or planned) * rows
+    if total > MOST_EPOCHS * rows:
+        raise UsageError(
+            f"{total} steps are more than {MOST_EPOCHS} epochs", help="train for fewer"
+        )
+    if network.standalone and total != planned * rows:
+        raise UsageError(
+            f"the board trains by itself, for {planned} epochs as it was built",
+            help='set epochs in [train] and flash again, or set delivery = "stream" in [data]',
+        )
+    return total

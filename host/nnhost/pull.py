@@ -1,0 +1,95 @@
+"""The trained weights, from the board into a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost import saved
+from nnhost.boards import Board
+from nnhost.errors import DeviceError
+from nnhost.files import write_atomically
+from nnhost.generate import Network
+from nnhost.link import Transport, read_text
+from nnhost.outcome import digest
+from nnhost.simulate import unpack
+from nnhost.twin import SILENCE, greet
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was read from a board: where it is now, and what it is."""
+
+    file: str
+    board: str
+    program: str
+    step: int
+    digest: str
+
+    def event(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {"event": "pulled", **vars(self)}
+
+
+def pull(
+    network: Network, board: Board, connect: Callable[[], Transport], folder: Path, file: Path
+) -> Pulled:
+    """Read the board's state, checked by its CRC, and write the .npz `file`.
+
+    A virtual board is first given back what `folder` keeps of its last training. A board that
+    trains by itself is waited for. Raises `DeviceError`, and `NnhostError` for the file.
+    """
+    with closing(connect()) as line:
+        if network.standalone:
+            with suppress(DeviceError):  # silence: it has finished before, and answers
+                for _ in read_text(line, SILENCE):
+                    pass
+        session = greet(line, network, board.name)
+        kept = saved.load(folder)
+        if kept is not None and kept.program != network.fingerprint:
+            kept = None
+        if kept is not None and board.kind == "virtual" and session.welcome.step == 0:
+            session.write_state(kept.state, kept.step)
+        state = session.read_state()
+        step = session.verify().step
+    losses = kept.losses if kept is not None and kept.state == state else np.zeros(0)
+    number = f"{network.fingerprint:08X}"
+    arrays = tensors(network, state) | {
+        "formats": np.str_(json.dumps(network.plan.describe())),
+        "losses": losses,
+        "step": np.uint32(step),
+        "board": np.str_(board.name),
+        "program": np.str_(number),
+        "digest": np.str_(digest(state)),
+        "state": np.frombuffer(state, np.uint8),
+    }
+    write_atomically(file, saved.npz(arrays))
+    return Pulled(str(file), board.name, number, step, digest(state))
+
+
+def tensors(network: Network, state: bytes) -> dict[str, saved.Array]:
+    """Every tensor of a state twice: as real numbers under its name, as integers with "_int".
+
+    "weight1" is float64 of shape (outputs, inputs), "bias1" (outputs,); "velocity1" and
+    "bias_velocity1" are there where the optimizer keeps them.
+    """
+    values = unpack(network.program.state, state)
+    found: dict[str, saved.Array] = {}
+    for layer in network.plan.layers:
+        finer = 2.0 ** -(layer.weight_fraction + layer.extra)
+        for name in ("weight", "bias", "velocity", "bias_velocity"):
+            integers: NDArray[np.int64] | None = values.get(f"{name}{layer.number}")
+            if integers is None:
+                continue
+            slot = name.endswith("velocity")
+            found[f"{name}{layer.number}"] = (
+                integers * finer if slot else layer.real_weights(integers)
+            )
+            found[f"{name}{layer.number}_int"] = integers.astype(np.int16)
+    return found

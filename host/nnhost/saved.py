@@ -1,0 +1,69 @@
+"""What a trained board leaves in the project's folder: its state, and the losses it went through.
+
+A virtual board forgets everything when it is powered off, as a real one does; `pull` puts the
+saved state back into it first. Of real boards only the losses are needed.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost.files import write_atomically
+from nnhost.link import state_digest
+
+NAME = "ram.npz"
+
+Array = NDArray[Any] | np.generic
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A board's state after training step `step` of `program`; `losses`: float64, (steps,)."""
+
+    program: int
+    step: int
+    state: bytes
+    losses: NDArray[np.float64]
+
+
+def save(folder: Path, saved: Saved) -> None:
+    """Keep it in `folder`, in place of what was there. Raises `NnhostError`."""
+    arrays = {
+        "program": np.uint32(saved.program),
+        "step": np.uint32(saved.step),
+        "crc": np.uint16(state_digest(saved.state)),
+        "state": np.frombuffer(saved.state, np.uint8),
+        "losses": saved.losses,
+    }
+    write_atomically(folder / NAME, npz(arrays))
+
+
+def load(folder: Path) -> Saved | None:
+    """What was kept in `folder`; None where there is nothing, or nothing that is whole."""
+    try:
+        with np.load(folder / NAME, allow_pickle=False) as file:
+            state = file["state"].tobytes()
+            if state_digest(state) != int(file["crc"]):
+                return None
+            return Saved(int(file["program"]), int(file["step"]), state, file["losses"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def drop(folder: Path) -> None:
+    """Forget what was kept."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def npz(arrays: dict[str, Array]) -> bytes:
+    """The bytes of an .npz file."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()

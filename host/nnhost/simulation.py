@@ -1,0 +1,107 @@
+"""Training without a board, to the bits of one."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from itertools import islice
+from time import monotonic
+
+import numpy as np
+
+from nnhost.errors import UsageError
+from nnhost.generate import Network, prepare
+from nnhost.native import NativeEngine
+from nnhost.outcome import Progress, Result, Score, length
+from nnhost.plan import Samples
+from nnhost.project import Project
+from nnhost.simulate import Simulator, Step
+from nnhost.train import Visit, visits
+
+#: The native engine trains at least this many steps between two reports.
+_STRIDE = 8192
+
+OnStep = Callable[[Progress], None]
+
+
+def simulate(
+    project: Project,
+    engine: str = "numpy",
+    epochs: int | None = None,
+    steps: int | None = None,
+    on_step: OnStep | None = None,
+) -> Result:
+    """Train the project's net on this computer; the state at the end is the board's, to the bit.
+
+    Trains for `epochs`, or for `steps` training steps of one sample each, or as nn.toml says.
+    `engine` is "numpy", the reference, or "native", the C that a board runs, compiled for this
+    computer: about 20 times as fast. `on_step` is called after every step.
+    Raises `NnhostError` for the user's mistakes.
+    """
+    if engine not in _ENGINES:
+        raise UsageError(f'unknown engine "{engine}"', help=f"choose {' or '.join(_ENGINES)}")
+    network = prepare(project)
+    return _ENGINES[engine](network, length(network, epochs, steps), on_step or _ignore)
+
+
+def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:
+    """Train the simulator from its reset; yields each step once it has been made."""
+    plan, samples = network.plan, network.train
+    simulator.reset(network.project.train.seed)
+    epochs = -(-total // plan.rows)
+    for visit in islice(visits(plan, simulator.epoch, simulator.pick, epochs), total):
+        x, target = samples.x[visit.row], samples.target[visit.row]
+        yield visit, simulator.step(x, target, visit.first, visit.last)
+
+
+def _ignore(_: Progress) -> None:
+    pass
+
+
+def _numpy(network: Network, total: int, on_step: OnStep) -> Result:
+    plan = network.plan
+    simulator = Simulator(network.program)
+    losses = array("d")
+    began = monotonic()
+    for visit, step in rehearse(simulator, network, total):
+        losses.append(step.loss * plan.loss_scale)
+        on_step(Progress(visit.step, visit.epoch, losses[-1], None))
+    seconds = monotonic() - began
+
+    def score(samples: Samples) -> Score | None:
+        steps = [
+            simulator.evaluate(x, target)
+            for x, target in zip(samples.x, samples.target, strict=True)
+        ]
+        return Score.of(plan, samples, [s.loss for s in steps], [s.prediction for s in steps])
+
+    train, test = score(network.train), score(network.test)
+    state = simulator.state()
+    return Result(total, plan.rows, np.array(losses), train, test, None, seconds, state)
+
+
+def _native(network: Network, total: int, on_step: OnStep) -> Result:
+    plan = network.plan
+    engine = NativeEngine(plan, network.program)
+    engine.reset(network.project.train.seed)
+    epochs = -(-total // plan.rows)
+    losses = array("d")
+    began = monotonic()
+    while len(losses) < total:
+        stride = min(max(plan.rows, _STRIDE), total - len(losses))
+        for loss in engine.train(network.train, epochs, stride).tolist():
+            losses.append(loss * plan.loss_scale)
+            epoch = -(-len(losses) // plan.rows)
+            on_step(Progress(len(losses), epoch, losses[-1], None))
+    seconds = monotonic() - began
+
+    def score(samples: Samples) -> Score | None:
+        found, predictions = engine.evaluate(samples)
+        return Score.of(plan, samples, found.tolist(), predictions.tolist())
+
+    train, test = score(network.train), score(network.test)
+    state = engine.state()
+    return Result(total, plan.rows, np.array(losses), train, test, None, seconds, state)
+
+
+_ENGINES = {"numpy": _numpy, "native": _native}

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnhost.errors import DeviceError, DifferenceError, UsageError
+from nnhost.generate import prepare
+from nnhost.simulation import simulate
+from nnhost.twin import CHECKPOINT, Twin
+
+from .conftest import FakeBoard, TextBoard, flip
+
+
+def evidence(twin_folder, step):
+    return json.loads((twin_folder / "evidence" / f"difference-{step}.json").read_text())
+
+
+def test_a_good_board_is_exact_and_ends_as_simulated(twin, board, project):
+    told, scored = [], []
+    result = twin.train(on_step=told.append, on_score=lambda *at: scored.append(at))
+    reference = simulate(project)
+    assert result.exact is True
+    assert (result.digest, result.steps) == (reference.digest, 120)
+    assert (result.loss, result.train_accuracy) == (reference.loss, reference.train_accuracy)
+    assert np.array_equal(result.losses, reference.losses)
+    assert [p.step for p in told] == list(range(1, 121))
+    assert all(p.exact is True for p in told)
+    assert scored == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert result.link is not None
+    assert result.link.retries == 0
+
+
+def test_each_training_begins_with_a_reset(twin):
+    first, second = twin.train(steps=20), twin.train(steps=20)
+    assert first.digest == second.digest
+    assert first.steps == second.steps == 20
+    assert twin.state() == second.state
+    assert twin.evaluate("train") == second.train
+    assert twin.evaluate("test") is None
+
+
+def test_a_fresh_board_is_the_fresh_simulator(twin):
+    assert twin.evaluate("train").loss > 0
+
+
+def test_the_state_is_checked_at_checkpoints_and_at_the_end(twin, board):
+    twin.train(epochs=150)  # 600 steps: epochs of four end every 32 steps' worth of slices
+    assert board.asked.count("Verify") == 600 // 32 + 1 + 1 + 1  # at the end, reading, scoring
+
+
+def test_long_epochs_are_checked_within(tmp_path, project):
+    project = replace(project, data=replace(project.data, source="digits", test=0.5))
+    project = replace(project, net=replace(project.net, loss="softmax-cross-entropy"))
+    network = prepare(replace(project, train=replace(project.train, lr=0.03)))
+    board = FakeBoard(network)
+    with Twin(network, "host", lambda: board, tmp_path) as twin:
+        progress = []
+        twin.train(
+            steps=2 * CHECKPOINT + 5, on_step=progress.append, stopping=lambda: len(progress) > 514
+        )
+    assert board.asked.count("Verify") == 2 + 1 + 1
+
+
+LIES = {
+    "loss": {"loss": 7},
+    "prediction": {"prediction": 9},
+    "digest of activations": {"trace": 0x1234},
+    "digest of a slice": {"slice": 0x1234},
+}
+
+
+@pytest.mark.parametrize("field", LIES)
+def test_a_false_report_stops_the_training(twin, board, tmp_path, field):
+    board.faults[7] = lambda board: LIES[field]
+    told = []
+    with pytest.raises(
+        DifferenceError, match=f"host and the simulator differ at step 7: {field}"
+    ) as caught:
+        twin.train(on_step=told.append)
+    assert caught.value.exit_code == 4
+    assert "difference-7.json" in caught.value.help
+    assert "\n" not in str(caught.value)
+    assert [p.exact for p in told] == [True] * 6 + [False]
+    kept = evidence(tmp_path, 7)
+    ((name, value),) = LIES[field].items()
+    assert kept["reported"][name] == value != kept["expected"][name]
+    assert kept["board_state"] == kept["simulator_state"]
+    assert kept["differing"] == []
+    assert kept["step"] == 7
+    assert kept["program"] == f"{twin.network.fingerprint:08X}"
+    assert len(bytes.fromhex(kept["sample"])) == board.sample_bytes
+    assert "the state afterwards is the same" in str(caught.value)
+
+
+def test_both_losses_are_named(twin, board, network):
+    reference = simulate(network.project, steps=3).losses[2]
+    board.faults[3] = lambda board: {"loss": 1}
+    scale = network.plan.loss_scale
+    said = rf"loss {scale:.6g} \(1\) on the board, {reference:.6g} \(\d+\) in the simulator"
+    with pytest.raises(DifferenceError, match=said):
+        twin.train()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "index"), [("weight1", (2, 1)), ("weight2", (0, 3)), ("bias2", (0,))]
+)
+def test_a_flipped_bit_is_found_and_named(twin, board, tmp_path, tensor, index):
+    """Within 32 steps by a slice, whatever the bit does to the loss."""
+    board.faults[10] = flip(tensor, *index)
+    with pytest.raises(DifferenceError) as caught:
+        twin.train()
+    (path,) = (tmp_path / "evidence").iterdir()
+    step = json.loads(path.read_text())["step"]
+    assert 10 <= step <= 42
+    kept = evidence(tmp_path, step)
+    elements = {(e["tensor"], tuple(e["index"])) for e in kept["differing"]}
+    assert (tensor, index) in elements
+    assert kept["board_state"] != kept["simulator_state"]
+    assert f"step {step}: " in str(caught.value)
+    first = kept["differing"][0]
+    place = f"{first['tensor']}[{', '.join(map(str, first['index']))}]"
+    assert f"{place} is {first['board']}, not {first['simulator']}" in str(caught.value)
+
+
+def test_a_bit_that_flips_after_the_last_step_is_found(twin, board):
+    board.faults[120] = lambda board: flip("weight2", 0, 0)(board) and {}
+    with pytest.raises(DifferenceError, match="weight2"):
+        twin.train()
+
+
+def test_a_bit_that_flips_while_scoring_is_found(twin, board):
+    def scored(done, total):
+        if done == total:
+            flip("weight2", 0, 0)(board)
+
+    with pytest.raises(DifferenceError, match="in the state after step 5.*weight2"):
+        twin.train(steps=5, on_score=scored)
+
+
+def test_a_false_prediction_while_scoring_is_found(twin, board, tmp_path):
+    board.misjudged = {2}
+    with pytest.raises(DifferenceError, match="on row 1 of the train set: prediction 1|2 on"):
+        twin.train(steps=5)
+    assert evidence(tmp_path, 5)["row"] == 1
+
+
+def test_without_comparing_nothing_is_claimed(network, board, tmp_path):
+    board.faults[3] = lambda board: {"loss": 1}
+    board.misjudged = {1}
+    told = []
+    with Twin(network, "host", lambda: board, tmp_path, compare=False) as twin:
+        result = twin.train(on_step=told.append)
+    assert result.exact is None
+    assert {p.exact for p in told} == {None}
+    assert result.losses[2] == network.plan.loss_scale  # what the board said
+    assert result.digest == simulate(network.project).digest
+    assert list(tmp_path.glob("**/difference*")) == []
+
+
+def test_it_stops_with_the_step_under_way(twin, project):
+    told = []
+    result = twin.train(on_step=told.append, stopping=lambda: len(told) == 10)
+    assert (result.steps, result.stopped) == (10, True)
+    assert result.exact is True
+    assert result.train is result.test is None
+    assert result.digest == simulate(project, steps=10).digest
+
+
+def test_it_stops_while_scoring(twin):
+    scored = []
+    result = twin.train(on_score=lambda *at: scored.append(at), stopping=lambda: bool(scored))
+    assert result.stopped
+    assert result.train is None
+    assert result.steps == 120
+    assert len(scored) == 1
+
+
+def test_a_stopping_run_still_tells_of_a_difference(twin, board):
+    board.faults[1] = lambda board: {"loss": 1}
+    with pytest.raises(DifferenceError):
+        twin.train(stopping=lambda: True)
+
+
+def test_another_program_is_refused(twin, board):
+    board.program ^= 1
+    with pytest.raises(DeviceError, match="runs program") as caught:
+        twin.train()
+    assert "nnhost flash" in caught.value.help
+
+
+def test_another_board_is_refused(twin, board):
+    board.name = "simstc8"
+    with pytest.raises(DeviceError, match='"simstc8", not for "host"'):
+        twin.train()
+
+
+def test_a_restart_is_an_error_not_a_difference(twin, board):
+    def restart(progress):
+        if progress.step == 9:
+            board.session = board.step_count = 0
+
+    with pytest.raises(DeviceError, match="restarted"):
+        twin.train(on_step=restart)
+
+
+def test_the_board_is_let_go(twin, board):
+    with twin:
+        twin.train(steps=1)
+        assert not board.closed
+    assert board.closed
+
+
+def test_batches_and_momentum(project, tmp_path):
+    train = replace(project.train, batch=3, optimizer="momentum", lr=0.1)
+    project = replace(project, train=train)
+    network = prepare(project)
+    board = FakeBoard(network)
+    with Twin(network, "host", lambda: board, tmp_path) as twin:
+        result = twin.train(epochs=3)
+    assert result.digest == simulate(project, engine="native", epochs=3).digest
+
+
+# ---- boards that train by themselves ----
+
+
+@pytest.fixture
+def alone(project):
+    return prepare(replace(project, data=replace(project.data, delivery="flash")))
+
+
+def follow(network, tmp_path, edit=list, **options):
+    twin = Twin(network, "host", lambda: TextBoard(network, edit), tmp_path / "evidence", **options)
+    told = []
+    with twin:
+        return twin.train(on_step=told.append), told
+
+
+def test_a_board_that_trains_by_itself(alone, tmp_path, project):
+    result, told = follow(alone, tmp_path)
+    reference = simulate(project)
+    assert (result.exact, result.digest) == (True, reference.digest)
+    assert result.train == reference.train
+    assert np.array_equal(result.losses, reference.losses)
+    assert [p.step for p in told] == list(range(1, 121))
+    assert all(p.exact for p in told)
+
+
+def test_lost_lines_are_made_up_for(alone, tmp_path):
+    def lose(lines):
+        return ["16\tloss:0.1\n", *lines[17:50], "step:9\n", *lines[53:119], lines[-1]]
+
+    result, told = follow(alone, tmp_path, lose)
+    assert result.exact is True
+    assert [p.step for p in told] == list(range(1, 121))
+
+
+def test_a_false_line_is_a_difference(alone, tmp_path):
+    def spoil(lines):
+        lines[30] = "step:31\tloss:9.999\n"
+        return lines
+
+    with pytest.raises(
+        DifferenceError, match="at step 31: loss 9.999 on the board, 1.136"
+    ) as caught:
+        follow(alone, tmp_path, spoil)
+    assert "difference-31.json" in caught.value.help
+    kept = evidence(tmp_path, 31)
+    assert kept["board_state"] is None
+    assert kept["reported"] == {"step": 31, "loss_milli": 9999}
+
+
+def test_a_false_digest_at_the_end_is_a_difference(alone, tmp_path):
+    with pytest.raises(DifferenceError, match="digest of the state 0000 on the board"):
+        follow(alone, tmp_path, lambda lines: [*lines[:-1], "done:120\tdigest:0000\n"])
+
+
+def test_too_few_steps_are_a_difference(alone, tmp_path):
+    with pytest.raises(DifferenceError, match="steps 60 on the board, 120 in the simulator"):
+        follow(alone, tmp_path, lambda lines: [*lines[:60], "done:60\tdigest:0000\n"])
+
+
+@pytest.mark.parametrize("line", ["step:5\tloss:0.500\n", "step:121\tloss:0.500\n"])
+def test_a_step_that_cannot_be_is_an_error(alone, tmp_path, line):
+    with pytest.raises(DeviceError, match=r"after step 40") as caught:
+        follow(alone, tmp_path, lambda lines: [*lines[:40], line, *lines[40:]])
+    assert "nnhost flash" in caught.value.help
+
+
+def test_text_without_comparing(alone, tmp_path):
+    def spoil(lines):
+        lines[30] = "step:31\tloss:9.999\n"
+        return lines
+
+    result, told = follow(alone, tmp_path, spoil, compare=False)
+    assert result.exact is None
+    assert told[30].loss == 9.999
+    assert told[0].exact is None
+
+
+def test_a_board_that_trains_by_itself_sets_its_own_length(alone, tmp_path):
+    twin = Twin(alone, "host", lambda: TextBoard(alone), tmp_path)
+    with pytest.raises(UsageError, match="for 30 epochs"):
+        twin.train(steps=5)
+    assert twin.train(epochs=30).steps == 120
+    with pytest.raises(UsageError, match="call train"):
+        Twin(alone, "host", lambda: TextBoard(alone), tmp_path).state()
+
+
+def test_stopping_a_board_that_trains_by_itself(alone, tmp_path):
+    told = []
+    with Twin(alone, "host", lambda: TextBoard(alone), tmp_path) as twin:
+        result = twin.train(on_step=told.append, stopping=lambda: len(told) == 10)
+    assert result.stopped
+    assert result.digest is None  # it still trains: its state cannot be read
+    assert result.exact is None
+
+
+def test_a_silent_board_is_reset(alone, tmp_path, monkeypatch):
+    """It has finished before the host came: it answers, and trains again from a reset."""
+    monkeypatch.setattr("nnhost.twin.SILENCE", 0.05)
+
+    class Finished(TextBoard):
+        def __init__(self, network):
+            super().__init__(network)
+            self.later, self.out = self.out, b""
+
+        def on_restart(self, request):
+            self.late = True
+            from nnhost.link import messages
+
+            return messages.Done()
+
+        def read(self, timeout):
+            data = super().read(timeout)
+            if not data and getattr(self, "late", False):
+                self.late = False
+                self.session = 0
+                return self.later
+            return data
+
+    with Twin(alone, "host", lambda: Finished(alone), tmp_path) as twin:
+        assert twin.train().exact is True
