@@ -73,10 +73,10 @@ class ProcessLine:
 
 @dataclass
 class FaultyLine:
-    """A Transport that damages what passes, each chunk with probability ``rate``, by seed.
+    """A Transport that damages what passes, with ``rate`` faults a byte, by seed.
 
-    What is written and read at once is a frame, or nearly: bits flip, bytes vanish, chunks are
-    cut short, lost, or passed twice.
+    Bits flip, bytes vanish or appear, and what is written or read at once, a frame or a part of
+    one, is cut short, lost, or passed twice.
     """
 
     line: Transport
@@ -99,7 +99,7 @@ class FaultyLine:
         self.line.close()
 
     def _damage(self, data: bytes) -> bytes:
-        if self.chance.random() >= self.rate:
+        if self.chance.random() < (1 - self.rate) ** len(data):
             return data
         self.faults += 1
         at = self.chance.randrange(len(data))
@@ -219,8 +219,8 @@ def session(line: ProcessLine) -> Session:
 
 
 @pytest.fixture
-def faulty(line: ProcessLine) -> Callable[[int, float], FaultyLine]:
-    return lambda seed, rate: FaultyLine(line, seed, rate)
+def faulty_line() -> type[FaultyLine]:
+    return FaultyLine
 
 
 @pytest.fixture
