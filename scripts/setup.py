@@ -107,7 +107,7 @@ def _rights() -> list[str] | None:
     if shutil.which("sudo") is None:
         return None
     free = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    return ["sudo"] if free or sys.stdin.isatty() else None
+    return ["sudo"] if free or os.isatty(0) else None
 
 
 def _install(tools: Sequence[Tool], rights: Sequence[str]) -> None:

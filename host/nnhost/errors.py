@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable
 
 
 class NnhostError(Exception):
@@ -46,3 +48,10 @@ def quote(value: object) -> str:
     if not text.isprintable():
         text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(value: object, names: Iterable[str]) -> str:
+    """The cure for a wrong name: the one that was probably meant, or all there are."""
+    names = list(names)
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    return f"did you mean {quote(close[0])}?" if close else f"there are: {', '.join(names)}"

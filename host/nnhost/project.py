@@ -7,17 +7,16 @@ docs/nn-toml.md describes every key.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnhost.activations import ACTIVATIONS
-from nnhost.errors import UsageError, quote
+from nnhost.errors import UsageError, nearest, quote
 from nnhost.initializers import INITIALIZERS
 from nnhost.losses import LOSSES
 from nnhost.optimizers import OPTIMIZERS
@@ -134,7 +133,7 @@ def _one_of(names: Collection[str]) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if isinstance(value, str) and value in names:
             return value
-        raise _Invalid(f"one of {', '.join(names)}", _nearest(value, names))
+        raise _Invalid(f"one of {', '.join(names)}", nearest(value, names))
 
     return check
 
@@ -269,7 +268,7 @@ def create_project(root: Path, template: str, board: str | None, platformio_ini:
     overwritten: raises UsageError naming the file that is in the way.
     """
     if template not in TEMPLATES:
-        raise UsageError(f"unknown template {quote(template)}", help=_nearest(template, TEMPLATES))
+        raise UsageError(f"unknown template {quote(template)}", help=nearest(template, TEMPLATES))
     example = examples_dir() / template
     texts = {
         path.name: path.read_text(encoding="utf-8")
@@ -330,7 +329,7 @@ def _file_settings(text: str) -> Iterator[_Setting]:
         if section not in _KEYS:
             raise UsageError(
                 f"{FILE_NAME}:{_line(text, section)}: unknown section [{_plain(section)}]",
-                help=_nearest(section, _KEYS),
+                help=nearest(section, _KEYS),
             )
         for key, value in table.items():
             place = partial(_file_place, text, section, key)
@@ -381,9 +380,7 @@ def _override_setting(override: str) -> _Setting:
     if not (equals and dot):
         raise UsageError(f"{place}: not an override", help="write --set section.key=value")
     if section not in _KEYS:
-        raise UsageError(
-            f"{place}: unknown section {quote(section)}", help=_nearest(section, _KEYS)
-        )
+        raise UsageError(f"{place}: unknown section {quote(section)}", help=nearest(section, _KEYS))
     try:
         document = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -397,7 +394,7 @@ def _checked(setting: _Setting) -> Any:
     if setting.key not in keys:
         raise UsageError(
             f"{setting.place()}: unknown key {quote(setting.key)} in [{setting.section}]",
-            help=_home(setting.key) or _nearest(setting.key, keys),
+            help=_home(setting.key) or nearest(setting.key, keys),
         )
     try:
         return keys[setting.key].check(setting.value)
@@ -412,11 +409,6 @@ def _checked(setting: _Setting) -> Any:
 def _home(key: str) -> str:
     """Where a key that stands in the wrong place belongs, or nothing."""
     return next((f"{key} belongs in [{s}]" for s, keys in _KEYS.items() if key in keys), "")
-
-
-def _nearest(value: object, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(names)}"
 
 
 def _plain(text: str) -> str:

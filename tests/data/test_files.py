@@ -106,7 +106,7 @@ def test_csv_label_not_found() -> None:
     assert isinstance(error, UsageError)
     assert error.message == 't.csv has no column "specie"'
     assert error.help == 'did you mean "species"?'
-    assert refused(csv, "a,b\n1,x\n", "zzz").help == "its columns: a, b"
+    assert refused(csv, "a,b\n1,x\n", "zzz").help == "there are: a, b"
     assert refused(csv, "1,2\n3,4\n", "zzz").message.startswith("t.csv has no header")
 
 
@@ -279,7 +279,7 @@ def test_sources_that_lead_nowhere(tmp_path: Path) -> None:
     error = refused(read, "digit", None, tmp_path)
     assert isinstance(error, UsageError)
     assert error.help == 'did you mean "digits"?'
-    assert "shipped: xor, iris" in refused(read, "zzz.csv", None, tmp_path).help
+    assert "there are: xor, iris" in refused(read, "zzz.csv", None, tmp_path).help
     assert "no file" in refused(read, ".", None, tmp_path).message
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     assert "of no kind" in refused(read, "t.xlsx", None, tmp_path).message

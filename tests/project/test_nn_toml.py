@@ -162,8 +162,8 @@ def test_activations_and_layers_are_counted_after_the_overrides(tmp_path: Path) 
         ("net.hidden = [3]\nnet.init = 'hee'", "2: init must be one of he, glorot", '"he"?'),
         ("net = {hidden = [3], preset = 'q4'}", "1: preset must be one of q8, q16", '"q8"?'),
         ("[net]\nactivation = 'rellu'", "2: activation must be one of", '"relu"?'),
-        ("[net]\nactivation = ['tanh', 3]", "2: activation must be one of", "known here: linear"),
-        ("[net]\nloss = ''", "2: loss must be one of softmax-cross-entropy, mse", "known here:"),
+        ("[net]\nactivation = ['tanh', 3]", "2: activation must be one of", "there are: linear"),
+        ("[net]\nloss = ''", "2: loss must be one of softmax-cross-entropy, mse", "there are:"),
         ("[train]\nlr = 0", "2: lr must be a number above 0, not 0", ""),
         ("[train]\nlr = nan", "2: lr must be a number above 0, not NaN", ""),
         ("[train]\nlr = inf", "2: lr must be a number above 0, not Infinity", ""),
@@ -210,7 +210,7 @@ def test_mistakes_in_the_file(tmp_path: Path, line: str, message: str, help: str
         ("net.hidden=16", "--set net.hidden=16: hidden must be a list", "hidden = [16]"),
         ("train.seed=1\nx = 2", r"--set train.seed=1\nx = 2: seed must be", ""),
         ("data.source=a\nb", r"--set data.source=a\nb: source must be a name", ""),
-        ("\udcff.x=3", "--set ", "known here: net, train, data, board, build"),
+        ("\udcff.x=3", "--set ", "there are: net, train, data, board, build"),
     ],
 )
 def test_mistakes_in_overrides(folder: Path, override: str, message: str, help: str) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nnhost.boards import COMPILERS, SIMULATORS
+
 SETUP = Path(__file__).parents[2] / "scripts" / "setup.py"
 
 # A program that is there once apt-get has "installed" it, two packages: one known to apt only after
@@ -127,3 +129,11 @@ def test_a_compiler_without_its_library_is_noticed(
     assert not library.works()
     compiler.write_text("#!/bin/sh\necho /usr/lib/libc.a\n")
     assert library.works()
+
+
+def test_it_installs_what_the_boards_need() -> None:
+    installed = {tool.name: tool.packages for tool in runpy.run_path(str(SETUP))["TOOLS"]}
+    packages = {package for group in installed.values() for package in group}
+    for need in (*COMPILERS.values(), *SIMULATORS.values()):
+        assert need.name in installed
+        assert set(need.cure.partition("install ")[2].split()) <= packages

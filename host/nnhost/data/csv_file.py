@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from itertools import chain
 import numpy as np
 
 from nnhost.data.samples import Samples, check_numbers, missing
-from nnhost.errors import NnhostError, UsageError, quote
+from nnhost.errors import NnhostError, UsageError, nearest, quote
 
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 _MISSING_LABEL = {"", "?", "nan"}
@@ -48,7 +47,9 @@ def read_csv(content: bytes, source: str, label: str | None) -> Samples:
             f"{source} has no header, so no column is called {quote(label)}",
             help="give it a first line with the columns' names",
         )
-    label_column = width - 1 if label is None else _find(label, names, source)
+    if label is not None and label not in names:
+        raise UsageError(f"{source} has no column {quote(label)}", help=nearest(label, names))
+    label_column = width - 1 if label is None else names.index(label)
     label_name = names.pop(label_column)
 
     lines: list[int] = []
@@ -97,16 +98,6 @@ def _delimiter(text: str) -> str:
     """The separator that cuts the first line into the most cells."""
     first = re.sub(r'"[^"]*"', "", text).lstrip().partition("\n")[0]
     return max("\t;,", key=first.count)
-
-
-def _find(label: str, names: list[str], source: str) -> int:
-    if label in names:
-        return names.index(label)
-    close = difflib.get_close_matches(label, names, n=1, cutoff=0.5)
-    raise UsageError(
-        f"{source} has no column {quote(label)}",
-        help=f"did you mean {quote(close[0])}?" if close else f"its columns: {', '.join(names)}",
-    )
 
 
 def _is_number(cell: str) -> bool:

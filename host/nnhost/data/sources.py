@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import zlib
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from nnhost.data.array_files import idx_labels_name, read_idx, read_npz
 from nnhost.data.csv_file import read_csv
 from nnhost.data.samples import Samples
-from nnhost.errors import NnhostError, UsageError, quote
+from nnhost.errors import NnhostError, UsageError, nearest, quote
 
 _SETS = Path(__file__).parent / "sets"
 SHIPPED = {
@@ -33,10 +32,9 @@ def read(source: str, label: str | None, root: Path) -> Samples:
         return read_csv(_content(_SETS / SHIPPED[source]), source, label)
     path = root / Path(source).expanduser()
     if not path.is_file():
-        close = difflib.get_close_matches(source, SHIPPED, n=1, cutoff=0.5)
         raise UsageError(
             f"[data] source: no file {path}, nor a shipped set {quote(source)}",
-            help=f"did you mean {quote(close[0])}?" if close else f"shipped: {', '.join(SHIPPED)}",
+            help=nearest(source, SHIPPED),
         )
     name = path.name.lower().removesuffix(".gz")
     if label is not None and not name.endswith((".csv", ".tsv", ".txt")):
