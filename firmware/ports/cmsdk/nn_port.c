@@ -1,0 +1,57 @@
+/*
+ * The UART of Arm's MPS2 and MPS3 boards (CMSDK APB UART). The board
+ * record says where it is: NN_UART_BASE, NN_UART_IRQ.
+ */
+#include "nn_port.h"
+
+#include "nn_config.h"
+#include "nn_cortex_m.h"
+
+#define DATA NN_REGISTER(NN_UART_BASE + 0x00UL)
+#define STATE NN_REGISTER(NN_UART_BASE + 0x04UL)
+#define CTRL NN_REGISTER(NN_UART_BASE + 0x08UL)
+#define INTCLEAR NN_REGISTER(NN_UART_BASE + 0x0CUL)
+#define BAUDDIV NN_REGISTER(NN_UART_BASE + 0x10UL)
+
+#define STATE_TX_FULL (1UL << 0)
+#define STATE_RX_FULL (1UL << 1)
+#define CTRL_ON 0x0BUL /* transmitter, receiver, interrupt when a byte has come */
+#define INT_RX 2UL
+
+void nn_port_init(void) {
+    BAUDDIV = (NN_CLOCK_HZ + (NN_BAUD / 2U)) / NN_BAUD;
+    CTRL = CTRL_ON;
+    nn_cortex_m_expect(NN_UART_IRQ);
+    (void)DATA; /* QEMU looks at its input when DATA is read: once now, for what came before */
+}
+
+void nn_port_listen(uint8_t on) {
+    (void)on; /* the host waits for the reply, and an overrun is a frame lost, no more */
+}
+
+uint8_t nn_port_ready(void) { return ((STATE & STATE_RX_FULL) != 0U) ? 1U : 0U; }
+
+uint8_t nn_port_read(void) {
+    while ((STATE & STATE_RX_FULL) == 0U) {
+        nn_cortex_m_sleep(NN_UART_IRQ);
+    }
+    INTCLEAR = INT_RX; /* before DATA is read: reading may bring the next byte */
+    return (uint8_t)DATA;
+}
+
+void nn_port_write(uint8_t byte) {
+    while ((STATE & STATE_TX_FULL) != 0U) {
+    }
+    DATA = byte;
+}
+
+void nn_port_reset(void) {
+    /* The buffer may be empty before the last byte has left: wait for ten bits more. */
+    volatile uint32_t left = NN_CLOCK_HZ / NN_BAUD * 10UL;
+    while ((STATE & STATE_TX_FULL) != 0U) {
+    }
+    while (left != 0U) {
+        left = left - 1U;
+    }
+    nn_cortex_m_reset();
+}

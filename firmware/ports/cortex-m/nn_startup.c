@@ -1,0 +1,69 @@
+/*
+ * Start-up of a Cortex-M: vector table, initial values of variables, main. Interrupts only wake the
+ * chip, none is served. nn_cortex_m.ld says where everything lies.
+ */
+#include "nn_cortex_m.h"
+
+#define NVIC_ISER(interrupt) NN_REGISTER(0xE000E100UL + (((interrupt) / 32U) * 4U))
+#define NVIC_ICPR(interrupt) NN_REGISTER(0xE000E280UL + (((interrupt) / 32U) * 4U))
+#define AIRCR NN_REGISTER(0xE000ED0CUL)
+#define AIRCR_RESET 0x05FA0004UL /* SYSRESETREQ, with its key */
+
+extern uint32_t nn_data_load[];
+extern uint32_t nn_data_begin[];
+extern uint32_t nn_data_end[];
+extern uint32_t nn_bss_begin[];
+extern uint32_t nn_bss_end[];
+extern uint32_t nn_stack_end[];
+
+int main(void);
+void nn_startup(void);
+
+/* The stack's end, reset, then 14 exceptions, none of which this firmware expects. */
+typedef struct {
+    uint32_t *stack;
+    void (*reset)(void);
+    void (*exceptions[14])(void);
+} nn_vectors_t;
+
+/* Stands still, so that a debugger shows where; to the host, the board falls silent. */
+static void halt(void) {
+    for (;;) {
+    }
+}
+
+__attribute__((section(".vectors"), used)) static const nn_vectors_t vectors = {
+    nn_stack_end,
+    nn_startup,
+    {halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt, halt},
+};
+
+void nn_startup(void) {
+    const uint32_t *from = nn_data_load;
+    uint32_t *to;
+    for (to = nn_data_begin; to < nn_data_end; to++) {
+        *to = *from;
+        from++;
+    }
+    for (to = nn_bss_begin; to < nn_bss_end; to++) {
+        *to = 0U;
+    }
+    (void)main();
+    halt();
+}
+
+void nn_cortex_m_expect(uint32_t interrupt) {
+    __asm volatile("cpsid i" ::: "memory");
+    NVIC_ISER(interrupt) = 1UL << (interrupt % 32U);
+}
+
+void nn_cortex_m_sleep(uint32_t interrupt) {
+    __asm volatile("dsb\n\twfi" ::: "memory");
+    NVIC_ICPR(interrupt) = 1UL << (interrupt % 32U);
+}
+
+void nn_cortex_m_reset(void) {
+    __asm volatile("dsb" ::: "memory");
+    AIRCR = AIRCR_RESET;
+    halt();
+}

@@ -1,0 +1,111 @@
+/*
+ * The UART of a Nordic nRF51, on the pins of the micro:bit (version 1) that lead to its USB chip.
+ */
+#include "nn_port.h"
+
+#include "nn_config.h"
+#include "nn_cortex_m.h"
+
+#define CLOCK(offset) NN_REGISTER(0x40000000UL + (offset))
+#define UART(offset) NN_REGISTER(0x40002000UL + (offset))
+#define TIMER0(offset) NN_REGISTER(0x40008000UL + (offset))
+#define GPIO(offset) NN_REGISTER(0x50000000UL + (offset))
+
+#define UART_IRQ 2U
+#define TXD_PIN 24U
+#define RXD_PIN 25U
+#define DISCONNECTED 0xFFFFFFFFUL
+
+#define HFCLKSTART CLOCK(0x000UL)
+#define HFCLKSTARTED CLOCK(0x100UL)
+#define STARTRX UART(0x000UL)
+#define STARTTX UART(0x008UL)
+#define RXDRDY UART(0x108UL)
+#define TXDRDY UART(0x11CUL)
+#define INTENSET UART(0x304UL)
+#define ENABLE UART(0x500UL)
+#define PSELRTS UART(0x508UL)
+#define PSELTXD UART(0x50CUL)
+#define PSELCTS UART(0x510UL)
+#define PSELRXD UART(0x514UL)
+#define RXD UART(0x518UL)
+#define TXD UART(0x51CUL)
+#define BAUDRATE UART(0x524UL)
+#define CONFIG UART(0x56CUL)
+#define OUTSET GPIO(0x508UL)
+#define DIRSET GPIO(0x518UL)
+
+/* BAUD * 2^32 / 16 MHz; the hardware ignores the lower 12 bits, so round to them. */
+#define BAUD_SETTING ((uint32_t)((((uint64_t)NN_BAUD << 32) / 16000000U + 0x800U) & 0xFFFFF000U))
+#define ENOUGH_WAITING 100000UL /* the crystal starts within 1 ms; QEMU's never says so */
+
+static uint8_t sending; /* a byte is on its way, TXDRDY will tell its end */
+
+static void wait_sent(void) {
+    if (sending != 0U) {
+        while (TXDRDY == 0U) {
+        }
+        sending = 0U;
+    }
+}
+
+void nn_port_init(void) {
+    uint32_t waited;
+    HFCLKSTARTED = 0U;
+    HFCLKSTART = 1U;
+    for (waited = 0U; (waited < ENOUGH_WAITING) && (HFCLKSTARTED == 0U); waited++) {
+    }
+    OUTSET = 1UL << TXD_PIN;
+    DIRSET = 1UL << TXD_PIN;
+    PSELRTS = DISCONNECTED;
+    PSELCTS = DISCONNECTED;
+    PSELTXD = TXD_PIN;
+    PSELRXD = RXD_PIN;
+    BAUDRATE = BAUD_SETTING;
+    CONFIG = 0U; /* no parity, no flow control */
+    ENABLE = 4U;
+    TXDRDY = 0U;
+    RXDRDY = 0U;
+    INTENSET = 1UL << 2; /* RXDRDY */
+    nn_cortex_m_expect(UART_IRQ);
+    STARTTX = 1U;
+    STARTRX = 1U;
+
+    /*
+     * QEMU looks at its input only when something wakes it, and STARTRX does not: a timer that
+     * fires once, 100 us from here, does. On a chip it is of no consequence.
+     */
+    TIMER0(0x504UL) = 0U;       /* MODE: timer */
+    TIMER0(0x508UL) = 3U;       /* BITMODE: 32 */
+    TIMER0(0x510UL) = 4U;       /* PRESCALER: 1 MHz */
+    TIMER0(0x540UL) = 100U;     /* CC[0] */
+    TIMER0(0x200UL) = 1UL << 8; /* SHORTS: stop at CC[0] */
+    TIMER0(0x00CUL) = 1U;       /* CLEAR */
+    TIMER0(0x000UL) = 1U;       /* START */
+}
+
+void nn_port_listen(uint8_t on) {
+    (void)on; /* six bytes fit the receiver, and the host waits for the reply */
+}
+
+uint8_t nn_port_ready(void) { return (RXDRDY != 0U) ? 1U : 0U; }
+
+uint8_t nn_port_read(void) {
+    while (RXDRDY == 0U) {
+        nn_cortex_m_sleep(UART_IRQ);
+    }
+    RXDRDY = 0U; /* before RXD is read: reading may raise it again for the next byte */
+    return (uint8_t)RXD;
+}
+
+void nn_port_write(uint8_t byte) {
+    wait_sent();
+    TXDRDY = 0U;
+    TXD = byte;
+    sending = 1U;
+}
+
+void nn_port_reset(void) {
+    wait_sent();
+    nn_cortex_m_reset();
+}

@@ -1,0 +1,8 @@
+"""Powering boards on: virtual ones in their simulators, real ones behind serial ports."""
+
+from __future__ import annotations
+
+from nnhost.run.boards import flash_image, open_board
+from nnhost.run.serial_port import open_serial, serial_ports
+
+__all__ = ["flash_image", "open_board", "open_serial", "serial_ports"]

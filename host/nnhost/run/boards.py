@@ -1,0 +1,84 @@
+"""Flashing a virtual board, and opening the line to any board.
+
+What is flashed lies in <project>/.nnhost/<board>/: the image, and flash.json that tells its digest.
+The folder stands for the board's chip: flashing replaces all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from time import monotonic
+
+from nnhost.boards import Board
+from nnhost.errors import DeviceError
+from nnhost.link.frames import Frame, encode
+from nnhost.link.messages import Hello
+from nnhost.link.transport import Transport
+from nnhost.run.serial_port import open_serial
+from nnhost.run.virtual import power_on
+
+#: Seconds within which a board must give a sign of life after it was flashed.
+_BOOT = 10.0
+
+
+def board_folder(root: Path, board: Board) -> Path:
+    """Where a virtual board keeps what is flashed on it."""
+    return root / ".nnhost" / board.name
+
+
+def open_board(root: Path, board: Board, port: str | None = None) -> Transport:
+    """Power a virtual board on with what is flashed on it, or open the port of a real one.
+
+    Raises `DeviceError` if nothing is flashed or the port cannot be had.
+    """
+    if board.official:
+        return open_serial(board, port)
+    return power_on(board, _flashed(root, board))
+
+
+def flash_image(root: Path, board: Board, image: Path) -> None:
+    """Flash a virtual board, and see that it starts. Raises `DeviceError` if it does not."""
+    folder = board_folder(root, board)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    stored = folder / board.image_name
+    shutil.copy(image, stored)
+    record = {"image": stored.name, "sha256": _digest(stored)}
+    (folder / "flash.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    line = power_on(board, stored)
+    try:
+        _await_life(board, line)
+    finally:
+        line.close()
+
+
+def _await_life(board: Board, line: Transport) -> None:
+    """Greets the board until it says anything: an answer, or the text of stand-alone training."""
+    greeting = encode(Frame(Hello.NUMBER, 1, 0, Hello().pack()))
+    deadline = monotonic() + _BOOT
+    while monotonic() < deadline:
+        line.write(greeting)
+        if line.read(1.0):
+            return
+    raise DeviceError(f"{board.name} is flashed but says nothing for {_BOOT:.0f} seconds")
+
+
+def _flashed(root: Path, board: Board) -> Path:
+    folder = board_folder(root, board)
+    cure = f"nnhost flash --board {board.name}"
+    try:
+        record = json.loads((folder / "flash.json").read_text(encoding="utf-8"))
+        image = folder / str(record["image"])
+        digest = _digest(image)
+    except (OSError, ValueError, KeyError):
+        raise DeviceError(f"nothing is flashed on {board.name}", help=cure) from None
+    if digest != record["sha256"]:
+        raise DeviceError(f"what is flashed on {board.name} has been damaged", help=cure)
+    return image
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

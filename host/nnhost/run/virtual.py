@@ -1,0 +1,126 @@
+"""Virtual boards: a firmware image in uCsim, in QEMU, or as a process.
+
+None outlives the program that powered it on, not even if that is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from nnhost.boards import Board
+from nnhost.errors import DeviceError
+from nnhost.run.line import Line
+
+#: Runs "$@" until it ends or standard input does, that is, until whoever holds the other end of
+#: that pipe closes it or dies. A background command has no standard input of its own: hence FD.
+_LEASH = """\
+exec FD<&0
+"$@" <&FD FD<&- &
+child=$!
+{ read -r _ <&FD; kill -9 $child; } &
+wait $child
+kill $!
+"""
+
+#: The UART looks at its input at each instruction while the receiver is on (else only every few
+#: tenths of a second), and takes no byte before the one before it has been read.
+_UCSIM_UART = b"expr uart0_check_often=1\nexpr uart0_flowctrl=1\n"
+
+
+def power_on(board: Board, image: Path) -> Line:
+    """Start a virtual board on a firmware image. Raises `DeviceError` if it cannot be started."""
+    return {"ucsim": _ucsim, "qemu": _qemu, "process": _process}[board.runner.type](board, image)
+
+
+def _ucsim(board: Board, image: Path) -> Line:
+    to_board, writer = os.pipe()
+    reader, from_board = os.pipe()
+    settings, setter = os.pipe()
+    os.write(setter, _UCSIM_UART)
+    os.close(setter)
+    command = ["s51", "-b", "-q", "-t", board.runner.cpu, "-X", str(board.clock)]
+    command += ["-S", f"uart=0,in=/dev/fd/{to_board},out=/dev/fd/{from_board}"]
+    command += ["-C", f"/dev/fd/{settings}", "-g", str(image)]
+    return _leashed(board, command, (to_board, from_board, settings), reader, writer)
+
+
+def _qemu(board: Board, image: Path) -> Line:
+    here, there = socket.socketpair()
+    command = ["qemu-system-arm", "-M", board.runner.machine, "-kernel", str(image)]
+    command += ["-nodefaults", "-display", "none", "-monitor", "none"]
+    command += ["-chardev", f"socket,id=uart,fd={there.fileno()}"]
+    command += ["-serial", "null"] * board.runner.uart + ["-serial", "chardev:uart"]
+    line = here.detach()
+    return _leashed(board, command, (there.detach(),), line, line)
+
+
+def _process(board: Board, image: Path) -> Line:
+    """Needs no leash: the firmware ends at the end of its input, or when nobody reads it."""
+    to_board, writer = os.pipe()
+    reader, from_board = os.pipe()
+    log = tempfile.TemporaryFile()  # noqa: SIM115, the line closes it
+    process = _start(board, [str(image)], (), to_board, from_board, log)
+    os.close(to_board)
+    os.close(from_board)
+    return _line(board, process, log, reader, writer)
+
+
+def _leashed(
+    board: Board, command: Sequence[str], theirs: Sequence[int], reader: int, writer: int
+) -> Line:
+    """The line to a simulator that inherits `theirs` and prints to a log."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115, the line closes it
+    free = next(fd for fd in range(3, 10) if fd not in theirs)
+    leash = ["/bin/sh", "-c", _LEASH.replace("FD", str(free)), "leash", *command]
+    process = _start(board, leash, theirs, subprocess.PIPE, log, log)
+    for descriptor in theirs:
+        os.close(descriptor)
+    return _line(board, process, log, reader, writer)
+
+
+def _start(
+    board: Board,
+    command: Sequence[str],
+    theirs: Sequence[int],
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=theirs,
+            start_new_session=True,  # Ctrl-C is for this program to handle
+        )
+    except OSError as error:
+        raise DeviceError(f"cannot power {board.name} on: {error.strerror}: {command[0]}") from None
+
+
+def _line(
+    board: Board, process: subprocess.Popen[bytes], log: IO[bytes], reader: int, writer: int
+) -> Line:
+    def end() -> None:
+        if process.stdin is None:
+            process.kill()
+        else:
+            process.stdin.close()
+        process.wait()
+        log.close()
+        for descriptor in {reader, writer}:
+            os.close(descriptor)
+
+    def epitaph() -> str:
+        log.seek(0)
+        lines = log.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    return Line(board.name, reader, writer, end, epitaph)
