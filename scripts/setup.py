@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
+PYTHON = str(Path(sys.executable).resolve())  # not that of an active .venv, which may be cleared
 OLDEST = (3, 10)
 
 
@@ -49,7 +50,7 @@ def _library(compiler: str, file: str, package: str, serves: str) -> Tool:
 
 
 def _venv_works() -> bool:
-    command = [sys.executable, "-c", "import ensurepip, venv"]
+    command = [PYTHON, "-c", "import ensurepip, venv"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -136,7 +137,7 @@ def make_environment() -> bool:
         say("choose another one: make setup PYTHON=python3.12")
         return False
     # An environment does not survive a move of its folder or a change of the Python beneath it.
-    parts = [sys.version, sys.executable, str(ROOT), (ROOT / "pyproject.toml").read_text("utf-8")]
+    parts = [sys.version, PYTHON, str(ROOT), (ROOT / "pyproject.toml").read_text("utf-8")]
     wanted = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     stamp = VENV / "nnhost-setup"
     python = VENV / "bin" / "python"
@@ -144,7 +145,7 @@ def make_environment() -> bool:
         return True
     say("making .venv")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    made = _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+    made = _run([PYTHON, "-m", "venv", "--clear", str(VENV)])
     if made and _run([*install, "--editable", f"{ROOT}[dev]"]):
         stamp.write_text(wanted, "utf-8")
         return True
