@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnhost.boards import BOARDS, Board, missing_packages
-from nnhost.errors import DeviceError, NnhostError
+from nnhost.errors import CapacityError, DeviceError, NnhostError
 from nnhost.generate import board_sources, prepare, write
 from nnhost.paths import firmware_dir
 from nnhost.project import Project
@@ -35,6 +35,7 @@ _DOWNLOAD = re.compile(r"^\w+ Manager: Installing (?!symlink:)(\S+)")
 _OURS = re.compile(r"^(error|help): (.*)")  # lines of the generator, size.py and nnhost.run.flash
 _LD_FULL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 _SDLD_FULL = re.compile(r"\?ASlink-Error-(Insufficient|Could not get)")
+_OVERFULL = re.compile(r"\d+ more than there are")
 _COMPILER = re.compile(r"error:|error \d+:|undefined reference|Undefined Global")
 
 
@@ -55,7 +56,7 @@ def build(project: Project, board: Board) -> Built:
     """Generate the net's C, compile it with the firmware, and check that it fits the board.
 
     Raises `NnhostError` if something that PlatformIO needs is missing, if the net cannot be
-    planned, if the C does not compile, or if a memory overflows.
+    planned or if the C does not compile, and `CapacityError` if a memory overflows.
     """
     return _make(project, board, [])
 
@@ -277,7 +278,8 @@ def _failure(root: Path, board: Board, output: _Output) -> NnhostError:
     if ours:
         message = "; ".join(found[2] for found in ours if found[1] == "error")
         cure = "; ".join(found[2] for found in ours if found[1] == "help")
-        return (DeviceError if upload else NnhostError)(message, help=cure)
+        kind = CapacityError if _OVERFULL.search(message) else NnhostError
+        return (DeviceError if upload else kind)(message, help=cure)
 
     log = f"the whole output is in {_workspace(root, board) / 'pio.log'}"
     if upload:

@@ -30,6 +30,10 @@ class UsageError(NnhostError):
     exit_code = 2
 
 
+class CapacityError(NnhostError):
+    """The firmware does not fit the board's memory; the message says by how many bytes."""
+
+
 class DeviceError(NnhostError):
     """The port or the board on it does not answer as it should."""
 
