@@ -275,7 +275,9 @@ def create_project(root: Path, template: str, board: str | None, platformio_ini:
         for path in (example / FILE_NAME, example / "README.md")
     }
     if board is not None:
-        texts[FILE_NAME] = re.sub(r'(?m)^name = "[^"]*"', f'name = "{board}"', texts[FILE_NAME])
+        texts[FILE_NAME] = re.sub(
+            r'(?m)^name = "[^"]*"', lambda _: f'name = "{board}"', texts[FILE_NAME]
+        )
     texts["platformio.ini"] = platformio_ini
     texts[".gitignore"] = "/build/\n/.pio/\n/.nnhost/\n"
 
