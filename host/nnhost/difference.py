@@ -13,7 +13,7 @@ from nnhost.errors import DifferenceError
 from nnhost.files import write_atomically
 from nnhost.generate import Network
 from nnhost.ir import Program
-from nnhost.simulate import unpack
+from nnhost.simulator import unpack
 
 #: What a board reports, by the names of the link's messages.
 Facts = Mapping[str, int]

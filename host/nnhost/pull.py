@@ -18,7 +18,7 @@ from nnhost.files import write_atomically
 from nnhost.generate import Network
 from nnhost.link import Transport, read_text
 from nnhost.outcome import digest
-from nnhost.simulate import unpack
+from nnhost.simulator import unpack
 from nnhost.twin import SILENCE, greet
 
 

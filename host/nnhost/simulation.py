@@ -15,7 +15,7 @@ from nnhost.native import NativeEngine
 from nnhost.outcome import Progress, Result, Score, length
 from nnhost.plan import Samples
 from nnhost.project import Project
-from nnhost.simulate import Simulator, Step
+from nnhost.simulator import Simulator, Step
 from nnhost.train import Visit, visits
 
 #: The native engine trains at least this many steps between two reports.
@@ -38,10 +38,16 @@ def simulate(
     computer: about 20 times as fast. `on_step` is called after every step.
     Raises `NnhostError` for the user's mistakes.
     """
+    return simulate_network(prepare(project), engine, epochs, steps, on_step or _ignore)
+
+
+def simulate_network(
+    network: Network, engine: str, epochs: int | None, steps: int | None, on_step: OnStep
+) -> Result:
+    """`simulate` for a project that has been prepared."""
     if engine not in _ENGINES:
         raise UsageError(f'unknown engine "{engine}"', help=f"choose {' or '.join(_ENGINES)}")
-    network = prepare(project)
-    return _ENGINES[engine](network, length(network, epochs, steps), on_step or _ignore)
+    return _ENGINES[engine](network, length(network, epochs, steps), on_step)
 
 
 def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:

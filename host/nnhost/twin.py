@@ -38,7 +38,7 @@ from nnhost.link import (
     trace_digest,
 )
 from nnhost.outcome import Progress, Result, Score, length
-from nnhost.simulate import Simulator, Step
+from nnhost.simulator import Simulator, Step
 from nnhost.simulation import OnStep, rehearse
 from nnhost.train import Visit
 
@@ -108,16 +108,17 @@ class Twin:
         epochs: int | None = None,
         steps: int | None = None,
         *,
+        score: bool = True,
         on_step: OnStep = _ignore,
         on_score: OnScore = _ignore,
         stopping: Stopping = _never,
     ) -> Result:
         """Reset the board and train it for `epochs`, or `steps`, or as nn.toml says.
 
-        Then read its state back and let it evaluate the training and the test set. `on_step` is
-        called after every step, `on_score` after every sample evaluated, with the numbers of
-        samples done and to do. Once `stopping` returns True, the run ends with the step under
-        way; its `Result` says so and has no scores.
+        Then read its state back and, to `score` it, let it evaluate the training and the test
+        set. `on_step` is called after every step, `on_score` after every sample evaluated, with
+        the numbers of samples done and to do. Once `stopping` returns True, the run ends with the
+        step under way; its `Result` says so and has no scores.
         """
         total = length(self.network, epochs, steps)
         outcomes = self._listen if self.network.standalone else self._lead
@@ -136,7 +137,7 @@ class Twin:
         scores: dict[str, Score | None] = {}
         if self._session is not None:  # else it still trains, by itself
             state = self._read_state(self._session)
-            if self._step == total:
+            if score and self._step == total:
                 scores = self._scores(("train", "test"), on_score, stopping)
         return Result(
             self._step,
@@ -147,7 +148,7 @@ class Twin:
             True if self._compare and state else None,
             seconds,
             state,
-            not scores,
+            self._step < total or (score and not scores),
             self.counters,
         )
 

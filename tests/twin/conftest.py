@@ -13,7 +13,7 @@ from nnhost.generate import Network, prepare
 from nnhost.link import messages, slice_digest, state_digest, trace_digest
 from nnhost.link.frames import Frame, decode, encode
 from nnhost.project import Project, load_project
-from nnhost.simulate import Simulator, unpack
+from nnhost.simulator import Simulator, unpack
 from nnhost.simulation import rehearse
 from nnhost.twin import Twin
 
@@ -90,7 +90,7 @@ class FakeBoard:
     # ---- the firmware ----
 
     def answer(self, frame: Frame) -> messages.Message:
-        kind = next(m for m in messages.REQUESTS if m.NUMBER == frame.type)
+        kind = next(m for m in messages.REQUESTS if frame.type == m.NUMBER)
         request = kind.unpack(frame.payload)
         self.asked.append(kind.__name__)
         handler: Callable[[messages.Message], messages.Message]

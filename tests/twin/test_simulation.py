@@ -99,7 +99,7 @@ def test_accuracy_counts_right_classes(project):
     project = replace(project, data=replace(project.data, source="iris", test=0.3))
     project = replace(project, net=replace(project.net, loss="softmax-cross-entropy"))
     result = simulate(project, epochs=3)
-    from nnhost.simulate import Simulator
+    from nnhost.simulator import Simulator
 
     network = prepare(project)
     simulator = Simulator(network.program)

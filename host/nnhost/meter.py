@@ -1,0 +1,97 @@
+"""The figures of a training run under way: rate, time left, running mean, curve."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from nnhost.curve import Curve
+from nnhost.link import Counters
+from nnhost.outcome import Progress
+
+
+def no_counters() -> Counters | None:
+    """Of a run without a link."""
+    return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run that is about to begin.
+
+    `claim`: what is true of a step that was compared and found equal; empty where nothing is.
+    """
+
+    net: str
+    place: str
+    rows: int
+    total: int
+    claim: str = ""
+    counters: Callable[[], Counters | None] = no_counters
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun when the run is over."""
+        return -(-self.total // self.rows)
+
+
+class Meter:
+    """The figures of a run under way, from its steps as they come."""
+
+    def __init__(self, run: Run, clock: Callable[[], float] = monotonic) -> None:
+        self.run = run
+        self.step = 0
+        self.epoch = 1
+        self.exact: bool | None = None
+        self.curve = Curve(run.total)
+        self.epoch_loss = 0.0
+        """mean of the last epoch that has ended"""
+        self._clock = clock
+        self._marks = deque([(clock(), 0)], maxlen=21)
+        self._recent: deque[float] = deque(maxlen=max(1, min(run.rows, 200)))
+        self._epoch_sum = 0.0
+
+    def add(self, progress: Progress) -> bool:
+        """Take a step in; tells whether it ended an epoch."""
+        self.step, self.epoch, self.exact = progress.step, progress.epoch, progress.exact
+        self._recent.append(progress.loss)
+        self._epoch_sum += progress.loss
+        self.curve.add(progress.loss)
+        now = self._clock()
+        if now - self._marks[-1][0] >= 0.5:
+            self._marks.append((now, self.step))
+        if self.step % self.run.rows:
+            return False
+        self.epoch_loss, self._epoch_sum = self._epoch_sum / self.run.rows, 0.0
+        return True
+
+    @property
+    def loss(self) -> float:
+        """Mean of the last epoch's steps, or of the last 200."""
+        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Steps a second, over the last ten seconds."""
+        then, step = self._marks[0]
+        elapsed = self._clock() - then
+        return (self.step - step) / elapsed if elapsed > 0 else 0.0
+
+    @property
+    def left(self) -> str:
+        """The time that the rest will take."""
+        return clock_time((self.run.total - self.step) / self.rate) if self.rate else "--:--"
+
+
+def clock_time(seconds: float) -> str:
+    """75.0 is 1:15."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rate_text(rate: float) -> str:
+    """Three digits at least: 31.2 steps/s, 5,120 steps/s."""
+    return f"{rate:,.0f} steps/s" if rate >= 100 else f"{rate:.1f} steps/s"

@@ -1,0 +1,96 @@
+"""The same training on several boards, each compared with the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from threading import Event
+
+from nnhost.bench import bench
+from nnhost.boards import Board
+from nnhost.errors import CapacityError, DifferenceError, NnhostError
+from nnhost.generate import prepare
+from nnhost.outcome import Result
+from nnhost.project import Project
+
+#: Boards that are built and trained at the same time.
+_WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a board did.
+
+    `outcome`: "exact"; "refused", for a net that its memory cannot hold; "differs"; or "failed".
+    `message` and `help` say why, as the error would. `digest` is that of the state at the end.
+    """
+
+    board: str
+    outcome: str
+    steps: int = 0
+    digest: str | None = None
+    seconds: float = 0.0
+    message: str = ""
+    help: str = ""
+
+    def event(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {"event": "verified", **vars(self)}
+
+
+def verify(
+    project: Project,
+    boards: Iterable[Board],
+    steps: int,
+    port: str | None = None,
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+) -> list[Verdict]:
+    """Build, flash and train the project's net on each board, for `steps` steps.
+
+    Leaves alone what the project has built and flashed. A board that trains by itself makes as
+    many epochs as the steps need. `on_verdict` is called as soon as a board is done.
+    """
+    if project.data.delivery == "flash":
+        rows = prepare(project).plan.rows
+        epochs = -(-steps // rows)
+        project, steps = (
+            replace(project, train=replace(project.train, epochs=epochs)),
+            epochs * rows,
+        )
+    stopped = Event()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        under_way = [pool.submit(_verify, project, board, steps, port, stopped) for board in boards]
+        verdicts = []
+        try:
+            for done in as_completed(under_way):
+                verdicts.append(done.result())
+                on_verdict(verdicts[-1])
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return verdicts
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """4 if a board differs, 1 if one failed or none could hold the net, else 0."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    if "differs" in outcomes:
+        return DifferenceError.exit_code
+    return int("failed" in outcomes or "exact" not in outcomes)
+
+
+def _verify(
+    project: Project, board: Board, steps: int, port: str | None, stopped: Event
+) -> Verdict:
+    try:
+        with bench(project, board, port) as twin:
+            result: Result = twin.train(steps=steps, score=False, stopping=stopped.is_set)
+    except CapacityError as error:
+        return Verdict(board.name, "refused", message=error.message, help=error.help)
+    except DifferenceError as error:
+        return Verdict(board.name, "differs", message=error.message, help=error.help)
+    except NnhostError as error:
+        return Verdict(board.name, "failed", message=error.message, help=error.help)
+    return Verdict(board.name, "exact", result.steps, result.digest, round(result.seconds, 3))
