@@ -63,7 +63,7 @@ class Memory:
 class Runner:
     """How a board is powered on and spoken to.
 
-    `type` is "ucsim", "qemu", "process" or "serial"; the other fields belong to one of them.
+    `type` is ucsim, qemu, process or serial; the other fields belong to one of them.
     """
 
     type: str
@@ -94,11 +94,11 @@ class Board:
     name: str
     title: str
     kind: str
-    """"virtual" or "real\""""
+    """virtual or real"""
     status: str
-    """"simulated", "built" or "hardware-tested": how far it has been tried"""
+    """simulated, built or hardware-tested: how far it has been tried"""
     family: str
-    """"mcs51", "cortex-m" or "host\""""
+    """mcs51, cortex-m or host"""
     cpu: str
     ports: tuple[str, ...]
     """folders of firmware/ports that drive it"""
@@ -111,7 +111,7 @@ class Board:
     """bytes of idata for the net's buffers; None where there is one RAM"""
     flash: Memory
     ram: Mapping[str, Memory]
-    """by memory space: "iram" and "xram", or "ram\""""
+    """by memory space: iram and xram, or ram"""
     flags: tuple[str, ...]
     """the compiler's, beside those of the family"""
     runner: Runner
@@ -133,14 +133,17 @@ class Board:
         """Size in bytes of each memory, "flash" among them."""
         return {"flash": self.flash.size, **{space: m.size for space, m in self.ram.items()}}
 
-    def missing_tools(self) -> list[Need]:
-        """The programs it needs that are not on PATH. Real boards bring theirs (see build)."""
+    @property
+    def tools(self) -> list[Need]:
+        """The programs it needs on PATH. For real boards, PlatformIO downloads them."""
         if self.official:
             return []
-        needs = [COMPILERS[self.family]]
-        if self.runner.type in SIMULATORS:
-            needs.append(SIMULATORS[self.runner.type])
-        return [need for need in needs if shutil.which(need.name) is None]
+        simulator = SIMULATORS.get(self.runner.type)
+        return [COMPILERS[self.family], *([simulator] if simulator else [])]
+
+    def missing_tools(self) -> list[Need]:
+        """Those of its tools that are not there."""
+        return [need for need in self.tools if shutil.which(need.name) is None]
 
     def as_json(self) -> dict[str, object]:
         """The object that `nnhost boards --json` prints."""
@@ -201,13 +204,15 @@ def _read(path: Path) -> Board:
     )
 
 
-def _order(board: Board) -> tuple[bool, int, int]:
-    """Virtual boards first, then by family, then as they grow."""
-    return board.kind == "real", list(COMPILERS).index(board.family), board.flash.size
+def _order(board: Board) -> tuple[bool, int, int, int]:
+    """Virtual boards first; then by family, CPU and size."""
+    digits = "".join(filter(str.isdigit, board.cpu))
+    size = sum(board.limits.values())
+    return board.kind == "real", list(COMPILERS).index(board.family), int(digits or 0), size
 
 
 #: All boards by name: virtual before real, small before large.
 BOARDS: dict[str, Board] = {
     board.name: board
-    for board in sorted(map(_read, sorted((firmware_dir() / "boards").glob("*.json"))), key=_order)
+    for board in sorted(map(_read, (firmware_dir() / "boards").glob("*.json")), key=_order)
 }

@@ -13,7 +13,9 @@ __sfr __at(0xCB) RCAP2H;
 __sfr __at(0xCC) TL2;
 __sfr __at(0xCD) TH2;
 
-#define T2CON_BAUD_RATE 0x34U /* RCLK, TCLK, TR2: both directions, running */
+__sbit __at(0xCA) TR2;
+
+#define T2CON_BAUD_RATE 0x30U /* RCLK, TCLK: both directions; not running */
 #define RELOAD (65536UL - (NN_CLOCK_HZ + (16UL * NN_BAUD)) / (32UL * NN_BAUD))
 
 void nn_chip_init(void) {
@@ -23,6 +25,10 @@ void nn_chip_init(void) {
     TL2 = (uint8_t)(RELOAD & 0xFFU);
     T2CON = T2CON_BAUD_RATE;
 }
+
+void nn_chip_start_clock(void) { TR2 = 1; }
+
+void nn_chip_stop_clock(void) { TR2 = 0; }
 
 void nn_chip_reset(void) {
     /* It cannot reset itself; but the start-up code sets the stack and clears all variables. */

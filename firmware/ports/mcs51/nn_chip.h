@@ -4,8 +4,13 @@
 #ifndef NN_CHIP_H
 #define NN_CHIP_H
 
-/* Clocks the UART for NN_BAUD. */
+#include "nn_types.h"
+
+/* Sets up the timer that clocks the UART, for NN_BAUD. It does not run yet. */
 void nn_chip_init(void);
+
+void nn_chip_start_clock(void);
+void nn_chip_stop_clock(void);
 
 /* Starts the program anew. */
 void nn_chip_reset(void);

@@ -21,12 +21,19 @@ void nn_port_init(void) {
     TI = 1;
 }
 
-/* Not by a conditional expression: that would claim a bit of the scarce internal RAM. */
+/*
+ * Nothing ticks while the board computes: a simulator pays for each tick. (No conditional
+ * expression here: it would claim a byte of the scarce internal RAM for its bit.)
+ */
 void nn_port_listen(uint8_t on) {
+    nn_chip_start_clock();
+    while (!TI) {
+    }
     if (on != 0U) {
         REN = 1;
     } else {
         REN = 0;
+        nn_chip_stop_clock();
     }
 }
 
@@ -42,6 +49,7 @@ uint8_t nn_port_read(void) {
 }
 
 void nn_port_write(uint8_t byte) {
+    nn_chip_start_clock();
     while (!TI) {
     }
     TI = 0;
@@ -49,6 +57,7 @@ void nn_port_write(uint8_t byte) {
 }
 
 void nn_port_reset(void) {
+    nn_chip_start_clock();
     while (!TI) {
     }
     nn_chip_reset();

@@ -21,8 +21,11 @@ void nn_chip_init(void) {
     AUXR = AUXR_STOPPED;
     T2H = (uint8_t)(RELOAD >> 8);
     T2L = (uint8_t)(RELOAD & 0xFFU);
-    AUXR = AUXR_RUNNING;
 }
+
+void nn_chip_start_clock(void) { AUXR = AUXR_RUNNING; }
+
+void nn_chip_stop_clock(void) { AUXR = AUXR_STOPPED; }
 
 void nn_chip_reset(void) {
     IAP_CONTR = IAP_RESET;

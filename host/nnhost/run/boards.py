@@ -36,6 +36,8 @@ def open_board(root: Path, board: Board, port: str | None = None) -> Transport:
     """
     if board.official:
         return open_serial(board, port)
+    for need in board.missing_tools():
+        raise DeviceError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
     return power_on(board, _flashed(root, board))
 
 
