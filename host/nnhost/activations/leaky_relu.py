@@ -29,7 +29,7 @@ def _real(z: Real) -> Real:
 
 
 def _derivative(z: Real, a: Real) -> Real:
-    return np.where(z < 0, 2.0**-SLOPE_SHIFT, 1.0)
+    return np.where(z < 0, 2.0**-SLOPE_SHIFT, 1.0).astype(z.dtype)
 
 
 LEAKY_RELU = Activation(

@@ -26,7 +26,7 @@ def _real(z: Real) -> Real:
 
 
 def _derivative(z: Real, a: Real) -> Real:
-    return (z > 0).astype(np.float64)
+    return (z > 0).astype(z.dtype)
 
 
 RELU = Activation("relu", True, False, _format, _forward, _backward, _real, _derivative)

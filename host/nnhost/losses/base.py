@@ -49,7 +49,8 @@ class Loss:
     `predict(o)`: Maps that write the prediction; `measure(o)`: Maps that write loss and delta.
     `scale(K)`: what one unit of the integer loss stands for; `milli(loss, K)`: in thousandths.
     `gradient_scale(K)`: constant factor of the gradient, folded into the learning rate.
-    `real(z, t)`: loss and gradient of the floating-point reference for logits z and targets t.
+    `real(z, t)`: loss and gradient of the floating-point reference for logits z (K,) and wanted
+    outputs t (K,), which are 0 and 1 for classes.
     """
 
     name: str

@@ -65,10 +65,9 @@ def _milli(loss: Expr, count: int) -> Expr:
 
 
 def _real(z: Real, t: Real) -> tuple[float, Real]:
-    target = t if len(z) == 1 else (np.arange(len(z)) == int(t[0])).astype(np.float64)
-    p = 1.0 / (1.0 + np.exp(-np.clip(z, -500, 500)))
-    loss = np.maximum(z, 0) - z * target + np.log1p(np.exp(-np.abs(z)))
-    return float(np.mean(loss)), (p - target) / len(z)
+    p = 0.5 * (1.0 + np.tanh(0.5 * z))  # the logistic sigmoid, which cannot overflow so
+    loss = np.maximum(z, 0.0) - z * t + np.log1p(np.exp(-np.abs(z)))
+    return float(loss.mean()), (p - t) / len(z)
 
 
 BINARY_CROSS_ENTROPY = Loss(

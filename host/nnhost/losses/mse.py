@@ -46,7 +46,8 @@ def _milli(loss: Expr, count: int) -> Expr:
 
 
 def _real(z: Real, t: Real) -> tuple[float, Real]:
-    return float(np.mean((z - t) ** 2)), 2.0 * (z - t) / len(z)
+    error = z - t
+    return float(error @ error) / len(z), 2.0 * error / len(z)
 
 
 MSE = Loss(

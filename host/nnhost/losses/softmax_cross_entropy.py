@@ -71,9 +71,10 @@ def _milli(loss: Expr, count: int) -> Expr:
 
 
 def _real(z: Real, t: Real) -> tuple[float, Real]:
-    e = np.exp(z - z.max())
-    p = e / e.sum()
-    return float(-np.log(max(p[int(t[0])], 1e-300))), p - (np.arange(len(z)) == int(t[0]))
+    z = z - z.max()
+    e = np.exp(z)
+    mass = e.sum()
+    return float(np.log(mass) - z @ t), e / mass - t
 
 
 SOFTMAX_CROSS_ENTROPY = Loss(

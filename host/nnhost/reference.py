@@ -1,0 +1,126 @@
+"""Training in floating point, by the textbook: what the integers are measured against.
+
+Nothing here comes from a Program: the formulas are those of Rumelhart, Hinton and Williams (1986),
+with the real-number side of the activations and losses. Given the same weights and visited in the
+same order, the reference and the fixed-point net differ by rounding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.plan import Plan
+
+Real = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sample through the net and back, all lists one entry a layer.
+
+    `inputs` (fan_in,) of each layer, `sums` (fan_out,) before its activation, `deltas` (fan_out,)
+    the gradient of the loss with respect to those sums.
+    """
+
+    loss: float
+    inputs: list[Real]
+    sums: list[Real]
+    deltas: list[Real]
+
+
+class Reference:
+    """The net and optimizer of a plan in `dtype`, with the plan's own learning rate and momentum.
+
+    `weights` (fan_out, fan_in), `biases` (fan_out,) and their `velocities` of the same shapes are
+    lists with one entry a layer. The weights start at zero: see `load`.
+    """
+
+    def __init__(self, plan: Plan, dtype: DTypeLike = np.float64) -> None:
+        self.plan, self.dtype = plan, np.dtype(dtype)
+        self.activations = [ACTIVATIONS[p.activation] for p in plan.layers if p.activation]
+        m, s = plan.layers[0].rate
+        #: Learning rate for the gradient of one sample: the batch's mean is part of it.
+        self.rate = m * 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
+        self.momentum = plan.momentum / 256 if plan.optimizer == "momentum" else 0.0
+        shapes = [(p.fan_out, p.fan_in) for p in plan.layers]
+        self.weights = [np.zeros(shape, self.dtype) for shape in shapes]
+        self.biases = [np.zeros(rows, self.dtype) for rows, _ in shapes]
+        self.velocities = [np.zeros(shape, self.dtype) for shape in shapes]
+        self.bias_velocities = [np.zeros(rows, self.dtype) for rows, _ in shapes]
+
+    def load(self, memory: Mapping[str, Any]) -> None:
+        """Take weights and velocities from a simulator's memory."""
+        for i, p in enumerate(self.plan.layers):
+            self.weights[i] = p.real_weights(memory[f"weight{p.number}"]).astype(self.dtype)
+            self.biases[i] = p.real_weights(memory[f"bias{p.number}"]).astype(self.dtype)
+            if self.plan.has_slot:
+                unit = 2.0 ** -(p.weight_fraction + p.extra)
+                self.velocities[i] = (memory[f"velocity{p.number}"] * unit).astype(self.dtype)
+                self.bias_velocities[i] = (memory[f"bias_velocity{p.number}"] * unit).astype(
+                    self.dtype
+                )
+
+    def target(self, y: Any) -> Real:
+        """Wanted outputs (K,) for a class index or for real targets (K,)."""
+        if self.plan.task == "regression":
+            return np.asarray(y, self.dtype)
+        if self.plan.n_outputs == 1:
+            return np.array([y], self.dtype)
+        wanted: Real = np.arange(self.plan.n_outputs) == y
+        return wanted.astype(self.dtype)
+
+    def forward(self, x: Real) -> tuple[list[Real], list[Real]]:
+        """Inputs and sums of each layer for one sample (n,) or many (N, n)."""
+        inputs, sums = [x], []
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            sums.append(inputs[i] @ w.T + b)
+            if i < len(self.activations):
+                inputs.append(self.activations[i].real(sums[i]))
+        return inputs, sums
+
+    def backward(self, x: Real, y: Any) -> Pass:
+        """Loss and gradients of a sample x (n,), y a class index or targets (K,)."""
+        inputs, sums = self.forward(np.asarray(x, self.dtype))
+        loss, delta = self.plan.loss.real(sums[-1], self.target(y))
+        deltas = [delta]
+        for i in range(len(self.activations) - 1, -1, -1):
+            slope = self.activations[i].derivative(sums[i], inputs[i + 1])
+            deltas.insert(0, (deltas[0] @ self.weights[i + 1]) * slope)
+        return Pass(loss, inputs, sums, deltas)
+
+    def step(self, x: Real, y: Any, first: bool = True, last: bool = True) -> float:
+        """Train on a sample; `first` and `last` of its batch. Returns the loss before it.
+
+        v = momentum * v - rate * gradient, with the decay once a batch, then w = w + v at its end
+        (Polyak, 1964). Without momentum this is plain stochastic gradient descent.
+        """
+        p = self.backward(x, y)
+        for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
+            scaled = self.rate * delta
+            velocity, bias_velocity = self.velocities[i], self.bias_velocities[i]
+            if first:
+                velocity *= self.momentum
+                bias_velocity *= self.momentum
+            velocity -= scaled[:, None] * a
+            bias_velocity -= scaled
+            if last:
+                self.weights[i] += velocity
+                self.biases[i] += bias_velocity
+        return p.loss
+
+    def predict(self, x: Real) -> Real:
+        """Outputs of the net for samples (N, n): class indices (N,), or real outputs (N, K)."""
+        outputs = self.forward(np.asarray(x, self.dtype))[1][-1]
+        if self.plan.task == "regression":
+            return outputs
+        if self.plan.n_outputs > 1:
+            return np.asarray(outputs.argmax(axis=1))
+        loss = self.plan.loss.real
+        on, off = self.target(1), self.target(0)
+        return np.array([int(loss(z, on)[0] < loss(z, off)[0]) for z in outputs])

@@ -1,0 +1,197 @@
+"""How far one training step of the integers may be from the same step in real numbers.
+
+Bounds, not estimates: every rounding of docs/semantics.md is charged with its largest error, and
+errors are carried on by the mean value theorem. Both sides start from the same stored weights and
+the same quantised sample. All arrays are one entry an element.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnhost.fixed import INTERPOLATION_BITS
+from nnhost.plan import LayerPlan, Plan
+from nnhost.reference import Pass, Reference
+
+Real = NDArray[Any]
+
+
+class Near(NamedTuple):
+    """Real numbers and how far the integers may be from them."""
+
+    value: Real
+    error: Real
+
+
+class MaySaturate(Exception):
+    """A value may leave its format, where the integers clip and real numbers do not."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Largest errors after a step: of the loss, the deltas (without the loss's constant factor)
+    and the stored changes of weights and biases, in real units; lists have an entry a layer."""
+
+    loss: float
+    deltas: list[Real]
+    velocities: list[Real]
+    bias_velocities: list[Real]
+    weights: list[Real]
+    biases: list[Real]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A tabulated function: steepest slope, largest second derivative, step 2^-fraction, and how
+    far it still is from its limit at z."""
+
+    slope: float
+    bend: float
+    fraction: int
+    tail: Callable[[float], float]
+
+    def error(self, z: Real, e: Real, unit: float, fine: bool) -> Real:
+        """Of the looked-up value, from the error `e` of z."""
+        step = 2.0**-self.fraction
+        place = step / 2 / (2**INTERPOLATION_BITS if fine else 1)  # position to the nearest
+        chord = self.bend / 8 * step**2 + unit if fine else 0.0  # straight line, then floor
+        cut = np.where(np.abs(z) + e + place > 127 * step, self.tail(127 * step), 0.0)
+        # An entry is rounded (unit / 2) or held below 1 (at most a unit).
+        return self.slope * (e + place) + chord + cut + unit
+
+
+CURVES = {
+    "tanh": Curve(1.0, 0.77, 5, lambda z: 1 - math.tanh(z)),
+    "sigmoid": Curve(0.25, 0.0963, 4, lambda z: 1 / (1 + math.exp(z))),
+}
+
+
+def forward_error(name: str, z: Real, e: Real, unit: float, fine: bool) -> Real:
+    """Error of an activation's value with fraction step `unit`, from the error `e` of z."""
+    if name in CURVES:
+        return CURVES[name].error(z, e, unit, fine)
+    # To the nearest; the leaky side is floored once more, after a division by eight.
+    return e + {"linear": 1 / 2, "relu": 1 / 2, "leaky-relu": 9 / 8}[name] * unit
+
+
+def backward_error(name: str, g: Near, z: Near, a: Near, unit: float, last: float) -> Real:
+    """Error of g times the derivative; `unit` and `last` are the steps of a and of the result."""
+    if name == "linear":
+        return g.error
+    size = np.abs(g.value)
+    if name in ("relu", "leaky-relu"):
+        lost = size * (1 if name == "relu" else 7 / 8)  # if the signs of z differ
+        return np.asarray(g.error + np.where(np.abs(z.value) <= z.error + unit / 2, lost, 0) + last)
+    slope, change = {
+        "tanh": (1 - a.value**2, 2 * np.abs(a.value)),
+        "sigmoid": (a.value * (1 - a.value), np.abs(1 - 2 * a.value)),
+    }[name]
+    e_slope = (change + a.error) * a.error + 2.0**-15
+    return np.asarray((slope + e_slope) * g.error + size * e_slope + last / 2)
+
+
+def loss_error(plan: Plan, p: Pass, e: Real) -> tuple[float, Real]:
+    """Errors of the loss and of its gradient, from the errors `e` of the outputs."""
+    count = plan.n_outputs
+    near = 1 / 32  # logits are rounded to sixteenths
+    if plan.loss.name == "mse":
+        d = np.abs(p.deltas[-1]) / plan.loss.gradient_scale(count)
+        fraction = plan.layers[-1].delta_fraction
+        e_d = e + 2.0 ** -(fraction + 1)
+        inside(d, e_d, 2.0 ** (15 - fraction))
+        return float(np.mean((2 * d + e_d) * e_d + 2.0**-16)), e_d
+    if plan.loss.name == "binary-cross-entropy":
+        return float(np.mean(e + near + 1 / 512)), (e + near) / 4 + 2.0**-15
+    worst = e.max() + near
+    table = (count + 4) * 2.0**-16  # entries of exp, the quotient, the clip at 1
+    logarithm = (2.5 + 0.45 * math.ceil(math.log2(count))) / 256 + count * 2.0**-16
+    return 2 * worst + logarithm, np.full(count, worst / 2 + table)
+
+
+def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
+    """The bounds of a step that starts from the weights of `r`; raises MaySaturate."""
+    plan, p = r.plan, r.backward(x, y)
+    factor = plan.loss.gradient_scale(plan.n_outputs)
+    deltas = [d / factor for d in p.deltas]
+    e_in: list[Real] = [np.zeros_like(p.inputs[0])]
+    e_sum: list[Real] = []
+    for i, layer in enumerate(plan.layers):
+        e_w = seen_error(layer)
+        w = np.abs(r.weights[i]) + e_w
+        e_sum.append(w @ e_in[i] + e_w * (np.abs(p.inputs[i]).sum() + 1))
+        if layer.activation and layer.output:
+            unit = 2.0**-layer.output.fraction
+            e_in.append(forward_error(layer.activation, p.sums[i], e_sum[i], unit, plan.fine))
+            if layer.activation not in CURVES:
+                inside(p.inputs[i + 1], e_in[-1], layer.output.interval.hi * unit)
+
+    loss, e_top = loss_error(plan, p, e_sum[-1])
+    e_delta = [e_top]
+    for i in range(len(plan.layers) - 1, 0, -1):
+        layer, below = plan.layers[i], plan.layers[i - 1]
+        assert below.activation
+        assert below.output
+        unit = 2.0 ** -(layer.delta_fraction - layer.seen_delta_shift)
+        d, e_d = np.abs(deltas[i]), e_delta[0]
+        top = layer.seen_delta.hi * unit
+        # Rounded to the nearest; what int16 holds is at most a unit beyond the top.
+        e_seen = e_d + np.where(d + e_d + unit >= top, 1.5, 0.5) * unit
+        e_w = seen_error(layer)
+        last = 2.0**-below.delta_fraction
+        g = deltas[i] @ r.weights[i]
+        e_g = e_seen @ (np.abs(r.weights[i]) + e_w) + e_w * d.sum() + last / 2
+        inside(g, e_g, 2.0 ** (15 - below.delta_fraction))
+        e_delta.insert(0, backward_error(
+            below.activation, Near(g, e_g), Near(p.sums[i - 1], e_sum[i - 1]),
+            Near(p.inputs[i], e_in[i]), 2.0**-below.output.fraction, last,
+        ))  # fmt: skip
+
+    found = Bounds(loss, e_delta, [], [], [], [])
+    for i, layer in enumerate(plan.layers):
+        delta, a, momentum = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i]), r.momentum > 0
+        slots, stored = update_error(layer, momentum, delta, a, r.weights[i], r.velocities[i])
+        found.velocities.append(slots)
+        found.weights.append(stored)
+        one = Near(np.ones(1), np.zeros(1))
+        bias, slot = r.biases[i][:, None], r.bias_velocities[i][:, None]
+        slots, stored = update_error(layer, momentum, delta, one, bias, slot)
+        found.bias_velocities.append(slots[:, 0])
+        found.biases.append(stored[:, 0])
+    return found
+
+
+def update_error(
+    layer: LayerPlan, momentum: bool, delta: Near, a: Near, weight: Real, slot: Real
+) -> tuple[Real, Real]:
+    """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`."""
+    m, s = layer.rate
+    rate = m * 2.0**-s
+    row = 2.0 ** -(layer.delta_fraction + s - layer.row_shift)  # last bit of the row factor
+    unit = 2.0 ** -(layer.weight_fraction + layer.extra)  # of the slot
+    inside(delta.value * rate, delta.error * rate, 32767 * row)
+    d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
+    change = np.abs(slot) + rate * d * x
+    error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
+    error = error + (unit if momentum else 0.0)  # of the decay
+    inside(change, error, 32767 * unit)
+    last = 2.0**-layer.weight_fraction
+    stored = error + (last if layer.extra else 0.0)
+    inside(np.abs(weight) + change, stored, 32000 * last)
+    return error, stored
+
+
+def seen_error(layer: LayerPlan) -> float:
+    """Of a weight as the passes see it: half a step where bits are left out."""
+    return 2.0 ** -(layer.seen_fraction + 1) if layer.seen_shift else 0.0
+
+
+def inside(values: Real, errors: Real, limit: float) -> None:
+    """Raise MaySaturate unless the values surely stay within +-limit."""
+    if (np.abs(values) + errors).max() >= limit:
+        raise MaySaturate

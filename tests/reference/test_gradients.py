@@ -1,0 +1,109 @@
+"""The reference's gradients are those of its own loss, by central differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference.nets import dataset, plan
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.losses import LOSSES
+from nnhost.reference import Reference
+
+H = 1e-5
+TASKS = [
+    *(("classification", loss, k) for loss in LOSSES for k in (2, 3)),
+    ("regression", "mse", 2),
+]
+
+
+@pytest.mark.parametrize(("task", "loss", "outputs"), TASKS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
+    data = dataset(1, 4, outputs, task, "z-score")
+    net = Reference(plan(data, "q16", loss, [5, 4], activation))
+    random = np.random.default_rng(2)
+    for w, b in zip(net.weights, net.biases, strict=True):
+        w[:], b[:] = random.normal(0, 0.7, w.shape), random.normal(0, 0.3, b.shape)
+    x, y = data.x_train[3], data.y_train[3]
+    found = net.backward(x, y)
+    hidden = np.concatenate(found.sums[:-1])
+    assert np.abs(hidden).min() > 100 * H, "a kink is too near"
+    for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        for stored, gradient in (
+            (w, np.outer(found.deltas[i], found.inputs[i])),
+            (b, found.deltas[i]),
+        ):
+            for at in np.ndindex(stored.shape):
+                kept = stored[at]
+                stored[at] = kept + H
+                more = net.backward(x, y).loss
+                stored[at] = kept - H
+                less = net.backward(x, y).loss
+                stored[at] = kept
+                assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-8, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_precision_is_kept(activation: str, loss: str, dtype: type) -> None:
+    data = dataset(1, 4, 3, "classification", "z-score")
+    net = Reference(plan(data, "q16", loss, [5], activation), dtype)
+    net.step(data.x_train[0], data.y_train[0])
+    p = net.backward(data.x_train[0].astype(dtype), data.y_train[0])
+    arrays = [*p.inputs, *p.sums, *p.deltas, *net.weights, *net.biases, *net.velocities]
+    assert {a.dtype for a in arrays} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_are_right(loss: str) -> None:
+    """Values worked out by hand from the definitions."""
+    z, t = np.array([1.0, -2.0, 0.5]), np.array([0.0, 0.0, 1.0])
+    expected = {
+        "softmax-cross-entropy": np.log(np.e + np.exp(-2) + np.exp(0.5)) - 0.5,
+        "binary-cross-entropy": -np.mean(np.log([1 - 1 / (1 + np.exp(-1)), 1 - 1 / (1 + np.exp(2)),
+                                                 1 / (1 + np.exp(-0.5))])),
+        "mse": (1 + 4 + 0.25) / 3,
+    }  # fmt: skip
+    assert LOSSES[loss].real(z, t)[0] == pytest.approx(expected[loss], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_right(name: str) -> None:
+    z = np.array([-3.0, -0.25, 0.0, 2.0])
+    expected = {
+        "linear": z,
+        "relu": [0, 0, 0, 2],
+        "leaky-relu": [-3 / 8, -1 / 32, 0, 2],
+        "sigmoid": 1 / (1 + np.exp(-z)),
+        "tanh": np.sinh(z) / np.cosh(z),
+    }
+    np.testing.assert_allclose(ACTIVATIONS[name].real(z), expected[name], atol=1e-15)
+
+
+def test_momentum_is_polyak() -> None:
+    """Two batches of two rows: v decays once a batch and moves the weight at its end."""
+    data = dataset(1, 1, 1, "regression", "z-score")
+    p = plan(data, "q16", "mse", [], [], optimizer="momentum", batch=2, lr=0.5)
+    net = Reference(p)
+    beta, rate = 230 / 256, 0.5 / 2
+    w = v = 0.0
+    for rows in ((0, 1), (2, 3)):
+        slope = sum(
+            2 * (w * data.x_train[i, 0] + float(net.biases[0][0]) - data.y_train[i, 0])
+            * data.x_train[i, 0] for i in rows
+        )  # fmt: skip
+        v = beta * v - rate * slope
+        w += v
+        for i in rows:
+            net.step(data.x_train[i], data.y_train[i], i == rows[0], i == rows[1])
+    assert net.weights[0][0, 0] == pytest.approx(w, rel=1e-12)
+
+
+@pytest.mark.parametrize("lr", [0.3, 0.1, 0.013])
+def test_learning_rate_is_near_what_was_asked(lr: float) -> None:
+    data = dataset(1, 4, 3, "classification", "z-score")
+    for loss in LOSSES:
+        p = plan(data, "q16", loss, [5], "tanh", lr=lr, batch=3)
+        assert Reference(p).rate * 3 == pytest.approx(lr, rel=2**-8)

@@ -1,0 +1,200 @@
+"""A training step in integers is the reference's step, but for rounding; wrong trees are not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reference.bounds import MaySaturate, step_bounds
+from reference.nets import dataset, plan
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.ir import Const, Expr, total
+from nnhost.layers.dense import Dense
+from nnhost.losses import LOSSES
+from nnhost.losses.base import Outputs
+from nnhost.lower import lower
+from nnhost.optimizers import OPTIMIZERS, Parameter
+from nnhost.plan import PRESETS, Plan
+from nnhost.reference import Reference
+from nnhost.simulator import Simulator
+
+OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3)]
+
+
+class Different(Exception):
+    """The step differs from the reference's by more than rounding explains."""
+
+
+def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[Plan, object]]:
+    """Plans over both input kinds, both tasks, one and several outputs, all optimizers."""
+    tasks = [("classification", 3), ("classification", 2)]
+    tasks += [("regression", 2)] if loss == "mse" else []
+    kinds = itertools.cycle(("z-score", "range"))
+    for (task, outputs), (optimizer, batch) in itertools.product(tasks, OPTIMIZER_CASES):
+        data = dataset(seed, 5, outputs, task, next(kinds))
+        yield plan(data, preset, loss, [6, 4], activation, optimizer=optimizer, batch=batch), data
+
+
+def compare_steps(made: Plan, data: object, start: int = 4) -> int:
+    """Train on the data's rows and compare all steps from `start` on, each from equal weights.
+
+    Returns how many were compared: those where nothing can saturate. Raises Different.
+    """
+    simulator, reference = Simulator(lower(made)), Reference(made)
+    simulator.reset(7)
+    samples = made.samples(data.x_train, data.y_train)  # type: ignore[attr-defined]
+    compared = 0
+    for i in range(len(samples)):
+        first, last = i % made.batch == 0, (i + 1) % made.batch == 0
+        x = made.layers[0].input.real(samples.x[i])
+        y = samples.target[i]
+        if made.task == "regression":
+            y = y * 2.0**-made.target_fraction
+        reference.load(simulator.memory)
+        step = simulator.step(samples.x[i], samples.target[i], first, last)
+        if i < start:
+            continue
+        try:
+            bounds = step_bounds(reference, x, y)
+        except MaySaturate:
+            continue
+        p = reference.backward(x, y)
+        reference.step(x, y, first, last)
+        after = Reference(made)
+        after.load(simulator.memory)
+        near("loss", step.loss * made.loss_scale, p.loss, bounds.loss)
+        for k, layer in enumerate(made.layers):
+            delta = simulator.memory[f"delta{k + 1}"] * 2.0**-layer.delta_fraction
+            scale = made.loss.gradient_scale(made.n_outputs)
+            near(f"delta {k + 1}", delta, p.deltas[k] / scale, bounds.deltas[k])
+            pairs = [(after.weights, reference.weights, bounds.weights),
+                     (after.biases, reference.biases, bounds.biases)]  # fmt: skip
+            if made.has_slot:
+                pairs += [
+                    (after.velocities, reference.velocities, bounds.velocities),
+                    (after.bias_velocities, reference.bias_velocities, bounds.bias_velocities),
+                ]
+            for found, expected, allowed in pairs:
+                near(f"update {k + 1}", found[k], expected[k], allowed[k])
+        compared += 1
+    return compared
+
+
+def near(what: str, found: object, expected: object, allowed: object) -> None:
+    excess = np.abs(np.asarray(found) - np.asarray(expected)) - np.asarray(allowed)
+    if excess.max() > 0:
+        raise Different(f"{what}: {found} for {expected} +- {allowed}")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_steps_differ_by_rounding_alone(activation: str, loss: str, preset: str) -> None:
+    compared = [compare_steps(made, data) for made, data in nets(preset, loss, activation, seed=3)]
+    assert sum(compared) >= 2 * len(compared), "too many steps may saturate to show anything"
+
+
+# ---- the bounds are tight enough to find mistakes -----------------------------------------------
+
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def without_derivative(name: str) -> Mutation:
+    wrong = replace(ACTIVATIONS[name], backward=lambda g, a, out: g)
+    return lambda patch: patch.setitem(ACTIVATIONS, name, wrong)
+
+
+def optimizer(name: str, change: Callable[[Parameter], Parameter]) -> Mutation:
+    right = OPTIMIZERS[name]
+    wrong = replace(right, update=lambda p, momentum: right.update(change(p), momentum))
+    return lambda patch: patch.setitem(OPTIMIZERS, name, wrong)
+
+
+def sums(make: Callable[[Dense], Expr]) -> Mutation:
+    return lambda patch: patch.setattr(Dense, "sums", make)
+
+
+def forgotten_bias(dense: Dense) -> Expr:
+    o, j = dense.rows, dense.columns
+    return total(j, dense.seen(dense.weight[o, j]) * dense.source[j])
+
+
+def doubled_bias(dense: Dense) -> Expr:
+    o, j = dense.rows, dense.columns
+    bias = dense.seen(dense.bias[o]) * (2 << dense.plan.input.fraction)
+    return total(j, dense.seen(dense.weight[o, j]) * dense.source[j], bias)
+
+
+def mirrored_inputs(dense: Dense) -> Expr:
+    o, j = dense.rows, dense.columns
+    bias = dense.seen(dense.bias[o]) * (1 << dense.plan.input.fraction)
+    other = dense.plan.fan_in - 1 - j
+    return total(j, dense.seen(dense.weight[o, j]) * dense.source[other], bias)
+
+
+def target_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outputs, "wanted", lambda outputs, k: Const(0))
+
+
+def negated_decay(p: Parameter) -> Parameter:
+    return replace(p, decay=lambda v, by: 0 - p.decay(v, by))
+
+
+def eternal(p: Parameter) -> Parameter:
+    return replace(p, decay=lambda v, by: v)
+
+
+def uphill(p: Parameter) -> Parameter:
+    return replace(p, step=0 - p.step)
+
+
+def never_first(p: Parameter) -> Parameter:
+    return replace(p, first=Const(0))
+
+
+SATURATING = ("tanh", "sigmoid")
+MUTATIONS: dict[str, tuple[str, Mutation]] = {
+    **{f"{n} without its derivative": (n, without_derivative(n)) for n in ("relu", *SATURATING)},
+    "leaky ReLU without its derivative": ("leaky-relu", without_derivative("leaky-relu")),
+    "bias forgotten": ("tanh", sums(forgotten_bias)),
+    "bias doubled": ("tanh", sums(doubled_bias)),
+    "inputs mirrored": ("relu", sums(mirrored_inputs)),
+    "target ignored": ("linear", target_ignored),
+    "SGD uphill": ("relu", optimizer("sgd", uphill)),
+    "momentum uphill": ("relu", optimizer("momentum", uphill)),
+    "momentum of the wrong sign": ("tanh", optimizer("momentum", negated_decay)),
+    "momentum without friction": ("tanh", optimizer("momentum", eternal)),
+    "batches never emptied": ("tanh", optimizer("sgd", never_first)),
+}
+
+
+def find(preset: str, activation: str, change: Callable[[Plan], Plan]) -> None:
+    for loss in LOSSES:
+        for made, data in nets(preset, loss, activation, seed=3):
+            compare_steps(change(made), data)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_wrong_tree_is_found(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    activation, mutate = MUTATIONS[name]
+    mutate(monkeypatch)
+    with pytest.raises(Different):
+        find(preset, activation, lambda made: made)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_doubled_learning_rate_is_found(number: int, preset: str) -> None:
+    def change(made: Plan) -> Plan:
+        layers = tuple(
+            replace(p, row_shift=p.row_shift - 1) if p.number == number else p for p in made.layers
+        )
+        return replace(made, layers=layers)
+
+    with pytest.raises(Different):
+        find(preset, "tanh", change)
