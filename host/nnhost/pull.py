@@ -15,9 +15,11 @@ from nnhost import saved
 from nnhost.boards import Board
 from nnhost.errors import DeviceError
 from nnhost.files import write_atomically
-from nnhost.generate import Network
+from nnhost.generate import Network, prepare
 from nnhost.link import Transport, read_text
 from nnhost.outcome import digest
+from nnhost.project import Project
+from nnhost.run.boards import board_folder, open_board
 from nnhost.simulator import unpack
 from nnhost.twin import SILENCE, greet
 
@@ -37,7 +39,15 @@ class Pulled:
         return {"event": "pulled", **vars(self)}
 
 
-def pull(
+def pull(project: Project, board: Board, file: Path, port: str | None = None) -> Pulled:
+    """Read what the project's board has learned into the .npz `file`; see `read_board`."""
+    folder = board_folder(project.root, board)
+    return read_board(
+        prepare(project), board, lambda: open_board(project.root, board, port), folder, file
+    )
+
+
+def read_board(
     network: Network, board: Board, connect: Callable[[], Transport], folder: Path, file: Path
 ) -> Pulled:
     """Read the board's state, checked by its CRC, and write the .npz `file`.
@@ -73,14 +83,14 @@ def pull(
     return Pulled(str(file), board.name, number, step, digest(state))
 
 
-def tensors(network: Network, state: bytes) -> dict[str, saved.Array]:
+def tensors(network: Network, state: bytes) -> saved.Arrays:
     """Every tensor of a state twice: as real numbers under its name, as integers with "_int".
 
     "weight1" is float64 of shape (outputs, inputs), "bias1" (outputs,); "velocity1" and
     "bias_velocity1" are there where the optimizer keeps them.
     """
     values = unpack(network.program.state, state)
-    found: dict[str, saved.Array] = {}
+    found: saved.Arrays = {}
     for layer in network.plan.layers:
         finer = 2.0 ** -(layer.weight_fraction + layer.extra)
         for name in ("weight", "bias", "velocity", "bias_velocity"):

@@ -20,7 +20,8 @@ from nnhost.link import state_digest
 
 NAME = "ram.npz"
 
-Array = NDArray[Any] | np.generic
+#: Arrays by name; Any, because numpy's own types would have them be options of savez.
+Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Saved:
 
 def save(folder: Path, saved: Saved) -> None:
     """Keep it in `folder`, in place of what was there. Raises `NnhostError`."""
-    arrays = {
+    arrays: Arrays = {
         "program": np.uint32(saved.program),
         "step": np.uint32(saved.step),
         "crc": np.uint16(state_digest(saved.state)),
@@ -62,7 +63,7 @@ def drop(folder: Path) -> None:
     (folder / NAME).unlink(missing_ok=True)
 
 
-def npz(arrays: dict[str, Array]) -> bytes:
+def npz(arrays: Arrays) -> bytes:
     """The bytes of an .npz file."""
     file = io.BytesIO()
     np.savez(file, **arrays)

@@ -38,8 +38,8 @@ from nnhost.link import (
     trace_digest,
 )
 from nnhost.outcome import Progress, Result, Score, length
-from nnhost.simulator import Simulator, Step
 from nnhost.simulation import OnStep, rehearse
+from nnhost.simulator import Simulator, Step
 from nnhost.train import Visit
 
 #: The whole state is compared at least every so many steps, and at the end of an epoch ...

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 
 from nnhost.bench import bench
-from nnhost.boards import Board
+from nnhost.boards import BOARDS, Board, get
 from nnhost.errors import CapacityError, DifferenceError, NnhostError
 from nnhost.generate import prepare
 from nnhost.outcome import Result
@@ -37,6 +37,17 @@ class Verdict:
     def event(self) -> dict[str, object]:
         """The object that `--json` prints."""
         return {"event": "verified", **vars(self)}
+
+
+def choose(names: Iterable[str]) -> list[Board]:
+    """The boards of these names, each once; "all" stands for the virtual ones."""
+    chosen: dict[str, Board] = {}
+    for name in names:
+        if name == "all":
+            chosen |= {n: board for n, board in BOARDS.items() if board.kind == "virtual"}
+        else:
+            chosen[name] = get(name)
+    return list(chosen.values())
 
 
 def verify(

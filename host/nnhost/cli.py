@@ -1,0 +1,412 @@
+"""The command line: verbs, their options and their output. What they do lies elsewhere.
+
+Only click is imported at once, so that `nnhost --help` is quick; each verb imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nnhost import __version__
+from nnhost.errors import NnhostError
+from nnhost.output import emit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nnhost.boards import Board
+    from nnhost.build import Built
+    from nnhost.project import Project
+    from nnhost.verify import Verdict
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Settings:
+    """What the options that every verb takes have said."""
+
+    root: Path = Path()
+    json: bool = False
+    debug: bool = False
+    overrides: list[str] = field(default_factory=list)
+
+    def project(self) -> Project:
+        """The project they name. Raises `UsageError`."""
+        from nnhost.project import load_project
+
+        return load_project(self.root, self.overrides)
+
+
+def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep the value of an option that every verb takes, wherever on the line it stands."""
+    settings = context.ensure_object(Settings)
+    if parameter.name == "overrides":
+        settings.overrides += value
+    elif value is not None:
+        setattr(settings, str(parameter.name), value)
+
+
+def _options() -> list[click.Parameter]:
+    """The options that every verb takes, before or after its name."""
+    common: dict[str, Any] = {"callback": _note, "expose_value": False, "default": None}
+    flag: dict[str, Any] = {**common, "is_flag": True, "flag_value": True}
+    return [
+        click.Option(
+            ["-C", "root"],
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="The project's folder, by default the current one.",
+            **common,
+        ),
+        click.Option(
+            ["--set", "overrides"],
+            metavar="KEY=VALUE",
+            multiple=True,
+            callback=_note,
+            expose_value=False,
+            help="Override a key of nn.toml, e.g. --set train.lr=0.02.",
+        ),
+        click.Option(["--json"], help="Print JSON lines; all else to stderr.", **flag),
+        click.Option(["--debug"], help="Show where in nnhost an error arose.", **flag),
+    ]
+
+
+class _Verb(click.Command):
+    """A verb: takes the common options, and ends its help with examples."""
+
+    def __init__(self, *, examples: Sequence[str] = (), **details: Any) -> None:
+        details["params"] = [*details.get("params", ()), *_options()]
+        lines = [f"  nnhost {example}" for example in examples]
+        details["epilog"] = "\n".join(["\b", "Examples:", *lines])
+        super().__init__(**details)
+
+
+class _Verbs(click.Group):
+    """The verbs in the order they are declared: that of the work."""
+
+    command_class = _Verb
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Verbs,
+    params=_options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="nnhost %(version)s")
+def verbs() -> None:
+    """Train small neural networks on microcontrollers, bit for bit as simulated.
+
+    A project is a folder with an nn.toml. No board is needed: virtual ones are built in.
+    """
+
+
+_settings = click.make_pass_decorator(Settings, ensure=True)
+_board = click.option("--board", metavar="B", help="The board, instead of nn.toml's.")
+_port = click.option("--port", metavar="P", help="The serial port of a real board.")
+
+
+def _lengths(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how long to train."""
+    verb = click.option("--steps", type=int, metavar="N", help="Train for N samples.")(verb)
+    return click.option("--epochs", type=int, metavar="N", help="Train for N epochs.")(verb)
+
+
+@verbs.command(examples=["new mine --template digits", "new ring --template iris --board qemu-m4"])
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--template", default="digits", show_default=True, metavar="xor|iris|digits")
+@click.option("--board", metavar="B", help="The board, instead of the template's.")
+@_settings
+def new(settings: Settings, folder: Path, template: str, board: str | None) -> None:
+    """Make a project in the folder DIR, which must not hold one already."""
+    from nnhost.boards import get
+    from nnhost.build import platformio_ini
+    from nnhost.paths import firmware_dir
+    from nnhost.project import create_project
+
+    root = settings.root / folder
+    name = get(board).name if board else None
+    create_project(root, template, name, platformio_ini(str(firmware_dir())))
+    if settings.json:
+        emit({"event": "created", "path": str(root), "template": template}, sys.stdout)
+    else:
+        click.echo(f"{root} is ready: cd {root}, then nnhost flash and nnhost watch")
+
+
+@verbs.command(examples=["boards", "boards --json"])
+@_settings
+def boards(settings: Settings) -> None:
+    """List the boards, and what is missing to use them."""
+    from nnhost.boards import BOARDS
+
+    if settings.json:
+        for board in BOARDS.values():
+            emit(board.as_json(), sys.stdout)
+        return
+    from nnhost.tables import boards_table
+
+    _console(settings).print(boards_table(BOARDS.values()))
+
+
+@verbs.command(examples=["doctor", "-C mine doctor"])
+@_settings
+def doctor(settings: Settings) -> int:
+    """Look at what nnhost needs; name the command that installs what is missing."""
+    from nnhost.doctor import checks
+    from nnhost.project import FILE_NAME
+
+    project = settings.project() if (settings.root / FILE_NAME).exists() else None
+    found = checks(project)
+    if settings.json:
+        for check in found:
+            emit({"event": "check", **vars(check)}, sys.stdout)
+    else:
+        from nnhost.tables import checks_table
+
+        _console(settings).print(checks_table(found))
+    return int(any(check.needed and not check.ok for check in found))
+
+
+@verbs.command(examples=["build", "build --board qemu-m3 --set net.hidden=[32]"])
+@_board
+@_settings
+def build(settings: Settings, board: str | None) -> None:
+    """Generate the net's C, compile it, and show how full the board is."""
+    from nnhost.build import build as make
+
+    project = settings.project()
+    record = _record(project, board)
+    with _working(settings, f"building for {record.name}"):
+        built = make(project, record)
+    if settings.json:
+        emit(_built("built", record, built), sys.stdout)
+    else:
+        from nnhost.tables import memory_table
+
+        console = _console(settings)
+        console.print(memory_table(built))
+        console.print(f"program {built.program:08X} in {built.image}", soft_wrap=True)
+
+
+@verbs.command(examples=["flash", "flash --board disco-f100rb --port /dev/ttyUSB0"])
+@_board
+@_port
+@_settings
+def flash(settings: Settings, board: str | None, port: str | None) -> None:
+    """Build, and put the firmware on the board."""
+    from nnhost.build import flash as upload
+
+    project = settings.project()
+    record = _record(project, board)
+    with _working(settings, f"flashing {record.name}"):
+        built = upload(project, record, port)
+    if settings.json:
+        emit(_built("flashed", record, built), sys.stdout)
+    else:
+        click.echo(f"{record.name} runs program {built.program:08X}: nnhost watch")
+
+
+@verbs.command(examples=["watch", "watch --board simstc8 --epochs 5", "watch --steps 200 --json"])
+@_board
+@_port
+@_lengths
+@click.option("--no-verify", is_flag=True, help="Do not compare the board with the simulator.")
+@_settings
+def watch(
+    settings: Settings,
+    board: str | None,
+    port: str | None,
+    epochs: int | None,
+    steps: int | None,
+    no_verify: bool,
+) -> int:
+    """Train on the board that was flashed, watch it and compare it with the simulator.
+
+    Ctrl-C ends the training with the step under way; what was learned is kept.
+    """
+    from nnhost.view import make_view
+    from nnhost.watch import watch as train
+
+    project = settings.project()
+    result = train(
+        project,
+        _record(project, board),
+        make_view(json=settings.json),
+        port=port,
+        epochs=epochs,
+        steps=steps,
+        compare=not no_verify,
+    )
+    return INTERRUPTED if result.stopped else 0
+
+
+@verbs.command(examples=["simulate", "simulate --engine native --epochs 50", "simulate --json"])
+@click.option("--engine", default="numpy", show_default=True, metavar="numpy|native")
+@_lengths
+@_settings
+def simulate(settings: Settings, engine: str, epochs: int | None, steps: int | None) -> None:
+    """Train without a board, to the same bits."""
+    from nnhost.view import make_view
+    from nnhost.watch import watch_simulation
+
+    view = make_view(json=settings.json, steps=False)
+    watch_simulation(settings.project(), engine, view, epochs=epochs, steps=steps)
+
+
+@verbs.command(examples=["verify", "verify --board all", "verify --board sim8052 --board qemu-m0"])
+@click.option("--board", "names", metavar="B", multiple=True, help="A board, or all virtual ones.")
+@click.argument("more", metavar="[B]...", nargs=-1)
+@_port
+@click.option("--steps", type=click.IntRange(1), default=200, show_default=True, metavar="N")
+@_settings
+def verify(
+    settings: Settings, names: tuple[str, ...], more: tuple[str, ...], port: str | None, steps: int
+) -> int:
+    """Build, flash and train on boards, and compare each with the simulator.
+
+    What is built and flashed for the project stays as it is.
+    """
+    from nnhost.verify import choose, exit_code
+    from nnhost.verify import verify as train
+
+    project = settings.project()
+    chosen = choose((*names, *more) or (project.board.name,))
+    with _working(settings, f"verifying {', '.join(b.name for b in chosen)}") as say:
+
+        def tell(verdict: Verdict) -> None:
+            say(f"{verdict.board}: {verdict.outcome}")
+            if settings.json:
+                emit(verdict.event(), sys.stdout)
+
+        verdicts = train(project, chosen, steps, port, tell)
+    if settings.json:
+        exact = exit_code(verdicts) == 0
+        emit({"event": "done", "exact": exact, "boards": len(verdicts)}, sys.stdout)
+    else:
+        from nnhost.tables import verdicts_table
+
+        _console(settings).print(verdicts_table(verdicts))
+    for verdict in verdicts:
+        if verdict.outcome in ("differs", "failed"):
+            _complain(verdict.message, verdict.help)
+    return exit_code(verdicts)
+
+
+@verbs.command(examples=["pull -o weights.npz", "pull -o weights.npz --board qemu-m3"])
+@click.option(
+    "-o", "file", required=True, metavar="FILE.npz", type=click.Path(path_type=Path),
+    help="The file to write.",
+)  # fmt: skip
+@_board
+@_port
+@_settings
+def pull(settings: Settings, file: Path, board: str | None, port: str | None) -> None:
+    """Read weights, velocity, formats and the history of the loss into an .npz file."""
+    from nnhost.pull import pull as read
+
+    project = settings.project()
+    with _working(settings, "reading the board"):
+        pulled = read(project, _record(project, board), file, port)
+    if settings.json:
+        emit(pulled.event(), sys.stdout)
+    else:
+        click.echo(f"{file}: {pulled.board} after step {pulled.step}, digest {pulled.digest}")
+
+
+# ---- common to the verbs ----
+
+
+def _record(project: Project, name: str | None) -> Board:
+    from nnhost.boards import get
+
+    return get(name or project.board.name)
+
+
+def _console(settings: Settings) -> Console:
+    from nnhost.view import make_console
+
+    return make_console(json=settings.json)
+
+
+@contextmanager
+def _working(settings: Settings, what: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal that something goes on; the function it gives changes the words."""
+    from nnhost.view import make_console
+
+    console = make_console(json=True)
+    if settings.json or not sys.stderr.isatty() or console.is_dumb_terminal:
+        yield lambda words: None
+        return
+    with console.status(f"{what} ...") as status:
+        yield lambda words: status.update(f"{what} ... {words}")
+
+
+def _built(event: str, board: Board, built: Built) -> dict[str, object]:
+    sizes = {"flash": built.flash, "flash_limit": built.flash_limit}
+    return {
+        "event": event,
+        "board": board.name,
+        "image": str(built.image),
+        "program": f"{built.program:08X}",
+        **sizes,
+        "ram": built.ram,
+        "ram_limit": built.ram_limit,
+    }
+
+
+def _complain(message: str, help: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if help:
+        print(f"help: {help}", file=sys.stderr)
+
+
+def _failed(settings: Settings, message: str, help: str, code: int) -> int:
+    """Say why, to people and programs; the exit code."""
+    _complain(message, help)
+    if settings.json:
+        event = {"event": "error", "message": message, "help": help, "exit_code": code}
+        emit(event, sys.stdout)
+    return code
+
+
+def _run(arguments: Sequence[str], settings: Settings) -> int:
+    """Carry the command line out; the exit code. Every error becomes a line."""
+    try:
+        return int(verbs.main(arguments, "nnhost", standalone_mode=False, obj=settings) or 0)
+    except NnhostError as error:
+        if settings.debug:
+            traceback.print_exc()
+        return _failed(settings, error.message, error.help, error.exit_code)
+    except click.UsageError as error:
+        settings.json |= "--json" in arguments  # click may have stopped before it
+        path = error.ctx.command_path if error.ctx else "nnhost"
+        return _failed(settings, error.format_message(), f"{path} --help", error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed(settings, "interrupted", "", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        what = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return _failed(settings, what, "nnhost --debug shows where it arose", 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The command `nnhost`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(given or ["--help"], Settings()))

@@ -1,0 +1,82 @@
+"""Tables that people read: boards, checks, memories, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nnhost.boards import Board
+from nnhost.build import Built
+from nnhost.doctor import Check
+from nnhost.verify import Verdict
+
+_OUTCOME_STYLES = {"exact": "green", "refused": "yellow", "differs": "bold red", "failed": "red"}
+
+
+def boards_table(boards: Iterable[Board]) -> RenderableType:
+    """One line a board."""
+    table = _table("board", "chip", "flash", "RAM", "clock", "status", "missing")
+    for board in boards:
+        ram = " + ".join(f"{_size(memory.size)} {space}" for space, memory in board.ram.items())
+        missing = board.as_json()["missing"]
+        assert isinstance(missing, list)
+        clock = f"{board.clock / 1e6:g} MHz" if board.clock else ""
+        table.add_row(
+            Text(board.name, "bold"), board.cpu, _size(board.flash.size), ram.removesuffix(" ram"),
+            clock, board.status, Text(", ".join(missing), "yellow"),
+        )  # fmt: skip
+    return table
+
+
+def checks_table(checks: Iterable[Check]) -> RenderableType:
+    """One line a check; below it the command that helps."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for check in checks:
+        mark = Text("✓", "green") if check.ok else Text("✗", "red" if check.needed else "yellow")
+        table.add_row(mark, Text(check.name, "bold"), check.detail)
+        if not check.ok and check.cure:
+            table.add_row("", "", Text(check.cure, "cyan"))
+    return table
+
+
+def memory_table(built: Built) -> RenderableType:
+    """How full each memory is."""
+    table = _table("memory", ">used", ">of", ">")
+    used = {"flash": built.flash, **built.ram}
+    limits = {"flash": built.flash_limit, **built.ram_limit}
+    for memory, size in used.items():
+        limit = limits[memory]
+        table.add_row(memory, f"{size:,}", f"{limit:,} bytes", f"{size / limit:.0%}")
+    return table
+
+
+def verdicts_table(verdicts: Iterable[Verdict]) -> RenderableType:
+    """One line a board."""
+    table = _table("board", "outcome", ">steps", "digest", ">steps/s", "")
+    for v in verdicts:
+        ran = v.outcome == "exact"
+        table.add_row(
+            Text(v.board, "bold"), Text(v.outcome, _OUTCOME_STYLES[v.outcome]),
+            f"{v.steps:,}" if ran else "", v.digest or "",
+            f"{v.steps / v.seconds:,.0f}" if ran and v.seconds else "", v.message,
+        )  # fmt: skip
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Without lines; a column whose head begins with > is flush right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for head in columns:
+        table.add_column(head.removeprefix(">"), justify="right" if head[:1] == ">" else "left")
+    return table
+
+
+def _size(size: int) -> str:
+    """65536 is 64 KB."""
+    for unit, name in ((1 << 20, "MB"), (1 << 10, "KB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size:,} B"
