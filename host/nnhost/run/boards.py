@@ -1,19 +1,20 @@
 """Flashing a virtual board, and opening the line to any board.
 
-What is flashed lies in <project>/.nnhost/<board>/: the image, and flash.json that tells its digest.
-The folder stands for the board's chip: flashing replaces all of it.
+The folder <project>/.nnhost/<board>/ stands for a virtual board's chip: what is flashed lies in it,
+with flash.json that tells its digest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from time import monotonic
 
+from nnhost import saved
 from nnhost.boards import Board
 from nnhost.errors import DeviceError
+from nnhost.files import write_atomically
 from nnhost.link.frames import Frame, encode
 from nnhost.link.messages import Hello
 from nnhost.link.transport import Transport
@@ -44,12 +45,13 @@ def open_board(root: Path, board: Board, port: str | None = None) -> Transport:
 def flash_image(root: Path, board: Board, image: Path) -> None:
     """Flash a virtual board, and see that it starts. Raises `DeviceError` if it does not."""
     folder = board_folder(root, board)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     stored = folder / board.image_name
-    shutil.copy(image, stored)
-    record = {"image": stored.name, "sha256": _digest(stored)}
-    (folder / "flash.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    firmware = image.read_bytes()
+    write_atomically(stored, firmware)
+    stored.chmod(0o755)  # the host's firmware is a program
+    record = {"image": stored.name, "sha256": _digest(firmware)}
+    write_atomically(folder / "flash.json", json.dumps(record).encode())
+    saved.drop(folder)
     line = power_on(board, stored)
     try:
         _await_life(board, line)
@@ -74,7 +76,7 @@ def _flashed(root: Path, board: Board) -> Path:
     try:
         record = json.loads((folder / "flash.json").read_text(encoding="utf-8"))
         image = folder / str(record["image"])
-        digest = _digest(image)
+        digest = _digest(image.read_bytes())
     except (OSError, ValueError, KeyError):
         raise DeviceError(f"nothing is flashed on {board.name}", help=cure) from None
     if digest != record["sha256"]:
@@ -82,5 +84,5 @@ def _flashed(root: Path, board: Board) -> Path:
     return image
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

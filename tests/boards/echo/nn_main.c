@@ -1,0 +1,72 @@
+/*
+ * Proves a port: greets, then obeys one-letter commands. All else of a board is in ports/.
+ */
+#include "nn_config.h"
+#include "nn_memory.h"
+#include "nn_port.h"
+
+static const NN_CODE char greeting[] = "HELLO " NN_BOARD "\n";
+
+static uint16_t read_count(void) {
+    const uint8_t low = nn_port_read();
+    return (uint16_t)(low | ((uint16_t)nn_port_read() << 8));
+}
+
+/* E: sends back each byte as it comes. */
+static void echo(uint16_t count) {
+    while (count != 0U) {
+        nn_port_write(nn_port_read());
+        count--;
+    }
+}
+
+/* B: takes a burst, then answers with the sum of its bytes, each weighed by its place. */
+static void burst(uint16_t count) {
+    uint16_t sum = 0U;
+    uint16_t i;
+    for (i = 0U; i < count; i++) {
+        sum = (uint16_t)((uint16_t)(sum * 31U) + nn_port_read());
+    }
+    nn_port_write((uint8_t)(sum & 0xFFU));
+    nn_port_write((uint8_t)(sum >> 8));
+}
+
+/* W: computes for a while with the receiver off. Bytes that come meanwhile must not be lost. */
+static void work(uint16_t rounds) {
+    nn_port_listen(0U);
+    while (rounds != 0U) {
+        rounds--;
+        spoil_memory();
+    }
+    nn_port_listen(1U);
+}
+
+int main(void) {
+    const NN_CODE char *letter;
+    nn_port_init();
+    nn_port_listen(1U);
+    for (letter = greeting; *letter != '\0'; letter++) {
+        nn_port_write((uint8_t)*letter);
+    }
+    for (;;) {
+        const uint8_t command = nn_port_read();
+        if (command == (uint8_t)'R') {
+            nn_port_reset();
+        } else if (command == (uint8_t)'M') {
+            nn_port_write(memory_is_fresh() ? (uint8_t)'y' : (uint8_t)'n');
+            spoil_memory();
+        } else if (command == (uint8_t)'P') {
+            while (nn_port_ready() == 0U) {
+            }
+            nn_port_write(nn_port_read());
+        } else if (command == (uint8_t)'E') {
+            echo(read_count());
+        } else if (command == (uint8_t)'B') {
+            burst(read_count());
+        } else if (command == (uint8_t)'W') {
+            work(read_count());
+        } else {
+            nn_port_write((uint8_t)'?');
+        }
+    }
+}

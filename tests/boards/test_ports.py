@@ -1,0 +1,66 @@
+"""Each port on its virtual board: every byte value both ways, bursts, resets, fresh memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from nnhost.boards import BOARDS, Board
+from nnhost.build import Built
+from nnhost.run.virtual import power_on
+
+from .conftest import VIRTUAL, counted, greeting, receive
+
+EVERY_BYTE = bytes(i & 0xFF for i in range(1000))
+
+
+@pytest.mark.parametrize("name", VIRTUAL)
+def test_port(name: str, echo: Callable[[Board], Built]) -> None:
+    board = BOARDS[name]
+    line = power_on(board, echo(board).image)
+    assert receive(line, len(greeting(board))) == greeting(board)
+
+    # Variables are what C says: they are used up, and fresh again only after a reset.
+    line.write(b"MM")
+    assert receive(line, 2) == b"yn"
+
+    line.write(counted(b"E", 1000) + EVERY_BYTE)
+    assert receive(line, 1000) == EVERY_BYTE
+
+    # One at a time, with nn_port_ready deciding.
+    for i in range(256):
+        line.write(b"P" + bytes([i]))
+        assert receive(line, 1) == bytes([i])
+
+    # A burst, faster than the board reads.
+    burst = os.urandom(5000)
+    line.write(counted(b"B", 5000) + burst)
+    weighed = 0
+    for byte in burst:
+        weighed = weighed * 31 + byte & 0xFFFF
+    assert receive(line, 2) == weighed.to_bytes(2, "little")
+
+    # What comes while the receiver is off, as during a training step, waits.
+    line.write(counted(b"W", 3000) + counted(b"E", 100) + EVERY_BYTE[:100])
+    assert receive(line, 100) == EVERY_BYTE[:100]
+
+    # The last byte before a reset still arrives; then the board starts anew and listens.
+    line.write(b"?R")
+    assert receive(line, 1 + len(greeting(board))) == b"?" + greeting(board)
+    line.write(b"M" + counted(b"E", 1000) + EVERY_BYTE)
+    assert receive(line, 1001) == b"y" + EVERY_BYTE
+    line.close()
+
+
+def test_a_sleeping_cortex_m_misses_no_wake_up(echo: Callable[[Board], Built]) -> None:
+    """Each byte comes alone, at a moment that may fall between the check and the sleep."""
+    board = BOARDS["qemu-m3"]
+    line = power_on(board, echo(board).image)
+    receive(line, len(greeting(board)))
+    line.write(counted(b"E", 5000))
+    for i in range(5000):
+        line.write(bytes([i & 0xFF]))
+        assert receive(line, 1) == bytes([i & 0xFF])
+    line.close()
