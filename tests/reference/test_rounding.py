@@ -12,6 +12,7 @@ from reference.bounds import MaySaturate, step_bounds
 from reference.nets import dataset, plan
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.data import Dataset
 from nnhost.ir import Const, Expr, total
 from nnhost.layers.dense import Dense
 from nnhost.losses import LOSSES
@@ -29,7 +30,7 @@ class Different(Exception):
     """The step differs from the reference's by more than rounding explains."""
 
 
-def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[Plan, object]]:
+def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[Plan, Dataset]]:
     """Plans over both input kinds, both tasks, one and several outputs, all optimizers."""
     tasks = [("classification", 3), ("classification", 2)]
     tasks += [("regression", 2)] if loss == "mse" else []
@@ -39,14 +40,14 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
         yield plan(data, preset, loss, [6, 4], activation, optimizer=optimizer, batch=batch), data
 
 
-def compare_steps(made: Plan, data: object, start: int = 4) -> int:
+def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
     """Train on the data's rows and compare all steps from `start` on, each from equal weights.
 
     Returns how many were compared: those where nothing can saturate. Raises Different.
     """
     simulator, reference = Simulator(lower(made)), Reference(made)
     simulator.reset(7)
-    samples = made.samples(data.x_train, data.y_train)  # type: ignore[attr-defined]
+    samples = made.samples(data.x_train, data.y_train)
     compared = 0
     for i in range(len(samples)):
         first, last = i % made.batch == 0, (i + 1) % made.batch == 0
