@@ -161,8 +161,8 @@ class Model:
         outcome = self.forward(sample)
         carry = ((flags & 1) * 2 + (flags >> 1 & 1)) * 3 + self.hidden & 0xFF
         for i in range(99):
-            carry = carry * 7 + i & 0xFF
-            self.weights[i] = self.weights[i] + carry & 0xFF
+            carry = carry * 7 + self.weights[i] + i & 0xFF
+            self.weights[i] ^= carry
         self.steps += 1
         return outcome
 

@@ -82,8 +82,8 @@ def test_the_board_survives_noise(line, model):
     assert session.verify().corrupt >= 300
 
 
-def test_the_board_checks_the_inside_of_sound_frames(line, model):
-    """Wrong COBS and wrong lengths under a right checksum, as no CRC could tell them."""
+def test_the_inside_of_sound_frames_is_checked(line, model):
+    """Wrong COBS and wrong lengths under a right checksum, on both sides."""
     session = Session(line)
     session.hello()
     good = encode(Frame(9, 0x1234, 0x5678, b"payload"))[1:-4]
@@ -91,6 +91,7 @@ def test_the_board_checks_the_inside_of_sound_frames(line, model):
     for at, value in ((0, 1), (0, 13), (0, 15), (0, 255), (1, 12), (1, 14), (1, 255)):
         body = bytearray(good)
         body[at] = value
+        assert not sound(bytes(body) + _checksum(bytes(body)))
         before = session.verify().corrupt
         line.write(b"\0" + bytes(body) + _checksum(bytes(body)) + b"\0")
         answer = line.read(1)
@@ -131,3 +132,10 @@ def test_the_board_stays_inside_its_memory(line, session, model, kind, payload):
     answer = decode(line.read(1).strip(b"\0"))
     assert (answer.type, answer.payload) == (0xFF, b"\2")
     assert session.read_state() == model.state()
+
+
+def test_a_board_without_a_session_does_nothing(line):
+    for session in (0, 1):
+        line.write(encode(Frame(9, session, 1, b"")))
+        answer = decode(line.read(1).strip(b"\0"))
+        assert (answer.type, answer.session, answer.payload) == (0xFE, 0, b"\2")

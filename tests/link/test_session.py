@@ -66,6 +66,14 @@ def test_the_largest_payload(wide_program, process_line, model):
     train(session, model, 3, random.Random(10))
 
 
+def test_a_state_is_checked_when_copied(session, monkeypatch):
+    monkeypatch.setattr("nnhost.link.session.state_digest", lambda state: 0x1234)
+    with pytest.raises(DeviceError, match="digest 1234"):
+        session.read_state()
+    with pytest.raises(DeviceError, match="digest 1234"):
+        session.write_state(bytes(103), 0)
+
+
 def test_reset_and_write(session, model):
     train(session, model, 3, random.Random(2))
     state = model.state()
@@ -145,6 +153,37 @@ def test_each_kind_of_fault_is_counted(line):
     session.verify()
     assert session.verify().repeated == 2
     assert (session.counters.repeated, session.counters.retries) == (1, 3)
+
+
+def test_a_cut_frame_costs_one_repetition_even_if_the_board_cannot_listen_while_it_sends(line):
+    class HalfDuplex:
+        cut = False
+        heard = b""
+
+        def read(self, timeout):
+            heard, self.heard = self.heard, b""
+            return heard or line.read(timeout)
+
+        def write(self, data):
+            if self.cut:
+                self.cut = False
+                line.write(data[:6])
+                return
+            line.write(data[:1])
+            self.heard = line.read(0.02)
+            if not self.heard:
+                line.write(data[1:])
+
+        def close(self):
+            line.close()
+
+    half_duplex = HalfDuplex()
+    session = Session(half_duplex, reply_timeout=0.2, quiet=0.02)
+    session.hello()
+    half_duplex.cut = True
+    session.verify()
+    assert (session.counters.timeouts, session.counters.refused) == (1, 1)
+    assert session.counters.retries == 1
 
 
 def test_a_restart_in_training_is_an_error(session, line, model):

@@ -62,8 +62,8 @@ void nn_update(void) {
     uint8_t i;
     uint8_t carry = batch;
     for (i = 0U; i < WEIGHTS; i++) {
-        carry = (uint8_t)(carry * 7U + i);
-        weights[i] = (uint8_t)(weights[i] + carry);
+        carry = (uint8_t)(carry * 7U + weights[i] + i);
+        weights[i] = (uint8_t)(weights[i] ^ carry);
     }
 }
 
