@@ -27,8 +27,9 @@ class MemoryPlan:
 
 
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
-#: The Maps that do most of the work keep that; the others use the stack, or iram would run out.
-FIXED_LOCALS = 4
+#: The few Maps with the largest shares of a step's work keep that; the others use the stack, or
+#: iram would run out.
+FIXED_LOCALS, FIXED_SHARE = 4, 0.1
 STEP = ("forward", "measure", "backward", "update")
 
 
@@ -73,7 +74,9 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
             work[m.name] = sum(touched.values())
             for buffer, times in touched.items():
                 heat[buffer] = heat.get(buffer, 0) + times
-    busiest = sorted(work, key=lambda name: (-work[name], name))[:FIXED_LOCALS]
+    least = FIXED_SHARE * sum(work.values())
+    busiest = sorted((n for n in work if work[n] >= least), key=lambda n: (-work[n], n))
+    busiest = busiest[:FIXED_LOCALS]
     space = dict.fromkeys(buffers, "NN_XDATA")
     left = internal
     for buffer in sorted(buffers, key=lambda b: (-heat.get(b, 0) / b.bytes, b.name)):

@@ -1,0 +1,44 @@
+"""One arithmetic, four readings: drawn nets train alike in numpy, host C, 8051 and Cortex-M.
+
+The numpy reading also checks every proven interval while it runs, and the host C runs under the
+sanitizers. `make fuzz` draws thousands (NNHOST_DRAWN_NETS).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import bare_boards
+from helpers.drawn_nets import describe, draw
+
+from nnhost import boards
+
+COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "200"))
+CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_a_drawn_net_trains_alike_in_every_reading(seed: int, tmp_path: Path) -> None:
+    network = draw(seed)
+    about = describe(network)
+    wanted = bare_boards.expected(network, checked=True)
+    assert len(wanted.losses) == network.plan.rows * network.project.train.epochs
+    assert bare_boards.host(network, tmp_path / "host") == wanted, about
+    assert bare_boards.mcs51(network, tmp_path / "mcs51") == wanted, about
+    board = CORTEX_M[seed % len(CORTEX_M)]
+    assert bare_boards.cortex_m(network, tmp_path / board, board) == wanted, f"{board}: {about}"
+
+
+def test_drawn_nets_cover_what_there_is() -> None:
+    nets = [draw(seed) for seed in range(200)]
+    plans = [n.plan for n in nets]
+    assert {p.preset.name for p in plans} == {"q8", "q16"}
+    assert {p.optimizer for p in plans} == {"sgd", "momentum"}
+    assert {p.loss.name for p in plans} >= {"mse", "softmax-cross-entropy", "binary-cross-entropy"}
+    assert {a for n in nets for a in n.project.net.activation} >= {"relu", "tanh", "sigmoid"}
+    assert {len(p.layers) for p in plans} >= {1, 2, 3, 4}
+    assert any(p.batch == p.rows for p in plans)
+    assert any(1 < p.batch < p.rows and p.rows % p.batch for p in plans)
+    assert any(p.task == "regression" for p in plans)

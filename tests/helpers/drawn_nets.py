@@ -1,0 +1,104 @@
+"""Random nets for property tests: every layer, loss, optimizer, preset and edge that nnhost has."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from nnhost.activations import ACTIVATIONS
+from nnhost.data import Dataset, Scaling
+from nnhost.errors import UsageError
+from nnhost.generate import Network
+from nnhost.initializers import INITIALIZERS
+from nnhost.losses import LOSSES
+from nnhost.lower import lower
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.plan import PRESETS, make_plan
+from nnhost.project import BoardSpec, BuildSpec, DataSpec, NetSpec, Project, TrainSpec
+
+
+def _inputs(rng: random.Random, rows: int, width: int, kind: str) -> np.ndarray:
+    """Inputs of a kind, among them zeros and values at and beyond the format's ends."""
+    edges = [0.0, 1.0, 2.0] if kind == "range" else [0.0, -5.0, 5.0]
+    low, high = (0.0, 1.0) if kind == "range" else (-3.0, 3.0)
+
+    def value() -> float:
+        return rng.choice(edges) if rng.random() < 0.3 else rng.uniform(low, high)
+
+    return np.array([[value() for _ in range(width)] for _ in range(rows)])
+
+
+def _attempt(rng: random.Random) -> Network:
+    loss = rng.choice(sorted(LOSSES))
+    regression = loss == "mse" and rng.random() < 0.4
+    hidden = tuple(rng.randint(1, 12) for _ in range(rng.choice([0, 1, 1, 2, 3])))
+    rows, width = rng.randint(2, 9), rng.choice([1, 2, 3, 5, 8, 13, 17, 33])
+    kind = rng.choice(["range", "z-score"])
+    x = _inputs(rng, rows, width, kind)
+    classes: tuple[str, ...] = ()
+    if regression:
+        y: np.ndarray = np.array(
+            [[rng.uniform(-5, 5) for _ in range(rng.randint(1, 3))]] * rows
+        ) * np.linspace(-1, 1, rows).reshape(-1, 1)
+    else:
+        classes = tuple(str(c) for c in range(rng.choice([2, 2, 3, 6])))
+        y = np.array([rng.randrange(len(classes)) for _ in range(rows)])
+    project = Project(
+        Path(),
+        NetSpec(
+            hidden,
+            tuple(rng.choice(sorted(ACTIVATIONS)) for _ in hidden),
+            loss,
+            rng.choice(sorted(PRESETS)),
+            rng.choice(sorted(INITIALIZERS)),
+        ),
+        TrainSpec(
+            rng.choice(sorted(OPTIMIZERS)),
+            2.0 ** rng.uniform(-10, 1),
+            rng.choice([0.0, 0.5, 0.9, 0.99]),
+            rng.choice([1, 1, 2, 3, 0]),
+            rng.choice([1, 2, 3]),
+            rng.randint(1, 65535),
+        ),
+        DataSpec("drawn", 0.0, "none", "flash", None),
+        BoardSpec("host"),
+        BuildSpec("auto"),
+    )
+    none = Scaling(kind, np.zeros(width), np.ones(width))
+    empty = x[:0]
+    dataset = Dataset(
+        "drawn", "regression" if regression else "classification", kind, x, y, empty, y[:0],
+        classes, tuple(f"x{i}" for i in range(width)), none, None,
+    )  # fmt: skip
+    plan = make_plan(project, dataset)
+    return Network(project, plan, lower(plan), plan.samples(x, y), plan.samples(empty, y[:0]))
+
+
+def draw(seed: int) -> Network:
+    """The net of a seed: the same on every machine. Refused ones are drawn again."""
+    rng = random.Random(seed)
+    while True:
+        try:
+            return _attempt(rng)
+        except UsageError:
+            continue
+
+
+def first_rows(network: Network, rows: int) -> Network:
+    """The same training on the first rows alone."""
+    train = network.train
+    part = replace(train, x=train.x[:rows], target=train.target[:rows])
+    plan = replace(network.plan, rows=rows)
+    return Network(network.project, plan, lower(plan), part, network.test)
+
+
+def describe(network: Network) -> str:
+    """A line that tells a drawn net."""
+    plan = network.plan
+    return (
+        f"{'-'.join(map(str, plan.sizes))} {network.project.net} {network.project.train}"
+        f" rows {plan.rows}"
+    )
