@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnhost import boards
-from nnhost.link import Session, crc16, slice_digest, state_digest
+from nnhost.link import Session, crc16, read_text, slice_digest, state_digest
 from nnhost.link.generate import messages_header
 from nnhost.run.virtual import power_on
 
@@ -21,11 +21,11 @@ BOARD = Path(__file__).parent / "board"
 SMALLEST = boards.get("sim89c52")
 
 
-def build(folder, *sources):
+def build(folder, *sources, options=()):
     """Compiles and links for the smallest board, within its memories; the image."""
     (folder / "nn_messages.h").write_text(messages_header())
     ports = [FIRMWARE / "ports" / port for port in SMALLEST.ports]
-    flags = ["-mmcs51", "--std-c99", "--Werror", "--opt-code-size"]
+    flags = ["-mmcs51", "--std-c99", "--Werror", "--opt-code-size", *options]
     flags += [f"-I{path}" for path in (folder, BOARD, CORE, *ports)]
     objects = []
     for source in (*sources, *(path for port in ports for path in port.glob("*.c"))):
@@ -46,11 +46,15 @@ def segment_sizes(objects):
     return sizes
 
 
+def build_board(folder, *options):
+    main = CORE / "nn_main.c"  # first, for the linker takes the start-up code from there
+    others = sorted({*CORE.glob("*.c")} - {main})
+    return build(folder, main, *others, BOARD / "nn_net.c", options=options)
+
+
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mcs51")
-    return build(folder, CORE / "nn_main.c", *set(CORE.glob("*.c")) - {CORE / "nn_main.c"},
-                 BOARD / "nn_net.c")  # fmt: skip
+    return build_board(tmp_path_factory.mktemp("mcs51"))
 
 
 @pytest.fixture
@@ -114,6 +118,13 @@ def test_restart_starts_anew(firmware, power, model):
     welcome = session.hello()
     assert (welcome.step, welcome.crc) == (0, state_digest(model.state()))
     assert session.verify().executed == 2  # HELLO, VERIFY
+
+
+def test_it_trains_by_itself(tmp_path, power, standalone_program, process_line):
+    line = power(build_board(tmp_path, "-DNN_STANDALONE=1"))
+    heard = list(read_text(line, 10))
+    assert heard == list(read_text(process_line(standalone_program), 10))
+    assert Session(line).hello().crc == heard[-1].digest
 
 
 def test_the_checksum_in_every_memory_space(tmp_path, power):

@@ -67,11 +67,12 @@ class Session:
 
     ``reply_timeout`` is the wait for the first answer of each kind, in seconds; later waits follow
     what was measured. ``quiet`` is the silence after which a disturbed line is taken to be idle: it
-    must exceed a frame's time on the line and the adapter's latency.
+    must exceed the time that a frame takes on the line, and the adapter's latency.
 
     All methods raise ``DeviceError`` if the board is gone, has restarted, refuses, or has failed to
-    answer ``ATTEMPTS`` times in a row. After any exception, ``KeyboardInterrupt`` included, the
-    next call must be ``hello``; it tells at which step the board is.
+    answer ``ATTEMPTS`` times in a row. After an exchange that was cut short, by an error of the
+    line or by ``KeyboardInterrupt``, the next call must be ``hello``: it tells at which step the
+    board is.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ static NN_XDATA uint8_t in_xdata[1030];
 static NN_IDATA uint8_t in_idata[TABLE];
 static NN_DATA uint8_t in_data[TABLE];
 static const NN_CODE uint8_t in_code[TABLE] = {
-    0, 37, 74, 111, 148, 185, 222, 3, 40, 77, 114, 151,
-    188, 225, 6, 43, 80, 117, 154, 191, 228, 9, 46, 83,
+    0,   37,  74, 111, 148, 185, 222, 3,   40,  77, 114, 151,
+    188, 225, 6,  43,  80,  117, 154, 191, 228, 9,  46,  83,
 };
 
 static void send(const uint8_t *at, uint16_t size) {
