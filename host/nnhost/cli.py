@@ -130,7 +130,10 @@ def _lengths(verb: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--board", metavar="B", help="The board, instead of the template's.")
 @_settings
 def new(settings: Settings, folder: Path, template: str, board: str | None) -> None:
-    """Make a project in the folder DIR, which must not hold one already."""
+    """Make a project in the folder DIR.
+
+    Nothing that is there already is overwritten.
+    """
     from nnhost.boards import get
     from nnhost.build import platformio_ini
     from nnhost.paths import firmware_dir
@@ -163,7 +166,10 @@ def boards(settings: Settings) -> None:
 @verbs.command(examples=["doctor", "-C mine doctor"])
 @_settings
 def doctor(settings: Settings) -> int:
-    """Look at what nnhost needs; name the command that installs what is missing."""
+    """Look for what is missing, and how to get it.
+
+    Exits with 1 if the project's board cannot work.
+    """
     from nnhost.doctor import checks
     from nnhost.project import FILE_NAME
 
@@ -183,7 +189,7 @@ def doctor(settings: Settings) -> int:
 @_board
 @_settings
 def build(settings: Settings, board: str | None) -> None:
-    """Generate the net's C, compile it, and show how full the board is."""
+    """Compile the net for the board; show what it takes."""
     from nnhost.build import build as make
 
     project = settings.project()
@@ -232,9 +238,11 @@ def watch(
     steps: int | None,
     no_verify: bool,
 ) -> int:
-    """Train on the board that was flashed, watch it and compare it with the simulator.
+    """Train on the board, and watch.
 
-    Ctrl-C ends the training with the step under way; what was learned is kept.
+    The board must have been flashed. Everything it reports is compared with the simulator, which
+    trains with it, and so is all that it has learned in the end. Ctrl-C ends the training with the
+    step under way; what was learned is kept.
     """
     from nnhost.view import make_view
     from nnhost.watch import watch as train
@@ -274,7 +282,9 @@ def simulate(settings: Settings, engine: str, epochs: int | None, steps: int | N
 def verify(
     settings: Settings, names: tuple[str, ...], more: tuple[str, ...], port: str | None, steps: int
 ) -> int:
-    """Build, flash and train on boards, and compare each with the simulator.
+    """Train on several boards; compare each with the simulator.
+
+    Each board is built, flashed and trained. A board that cannot hold the net is no failure.
 
     What is built and flashed for the project stays as it is.
     """
@@ -313,7 +323,11 @@ def verify(
 @_port
 @_settings
 def pull(settings: Settings, file: Path, board: str | None, port: str | None) -> None:
-    """Read weights, velocity, formats and the history of the loss into an .npz file."""
+    """Read what was learned into a file.
+
+    The .npz holds weights, biases and velocities, as real numbers and as the board's integers
+    ("_int"), their formats, and the history of the loss.
+    """
     from nnhost.pull import pull as read
 
     project = settings.project()

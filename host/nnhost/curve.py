@@ -57,4 +57,4 @@ class Curve:
                 if row != before or row == level:
                     cells[height - 1 - row // 4][column // 2] |= _DOTS[column % 2][row % 4]
             before = level
-        return ["".join(map(chr, line)) for line in cells], top
+        return ["".join(chr(c) if c != _BLANK else " " for c in line) for line in cells], top

@@ -11,9 +11,9 @@ from nnhost.errors import NnhostError
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file, and the folders it lies in. Raises `NnhostError` where that cannot be."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.is_dir():
+        raise NnhostError(f"cannot write {path}: it is a folder", help="name a file")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.write_bytes(data)
@@ -21,4 +21,4 @@ def write_atomically(path: Path, data: bytes) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise NnhostError(f"cannot write {path}: {error.strerror}") from None
+        raise NnhostError(f"cannot write {path}: {error.filename}: {error.strerror}") from None

@@ -92,6 +92,11 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def duration(seconds: float) -> str:
+    """75.0 is 1:15 min, 7.5 is 7.5 s."""
+    return f"{clock_time(seconds)} min" if seconds >= 60 else f"{seconds:.1f} s"
+
+
 def rate_text(rate: float) -> str:
     """Three digits at least: 31.2 steps/s, 5,120 steps/s."""
     return f"{rate:,.0f} steps/s" if rate >= 100 else f"{rate:.1f} steps/s"

@@ -18,7 +18,7 @@ _OUTCOME_STYLES = {"exact": "green", "refused": "yellow", "differs": "bold red",
 
 def boards_table(boards: Iterable[Board]) -> RenderableType:
     """One line a board."""
-    table = _table("board", "chip", "flash", "RAM", "clock", "status", "missing")
+    table = _table("board", "chip", "flash", "RAM", "clock", "status", "")
     for board in boards:
         ram = " + ".join(f"{_size(memory.size)} {space}" for space, memory in board.ram.items())
         missing = board.as_json()["missing"]
@@ -26,7 +26,7 @@ def boards_table(boards: Iterable[Board]) -> RenderableType:
         clock = f"{board.clock / 1e6:g} MHz" if board.clock else ""
         table.add_row(
             Text(board.name, "bold"), board.cpu, _size(board.flash.size), ram.removesuffix(" ram"),
-            clock, board.status, Text(", ".join(missing), "yellow"),
+            clock, board.status, Text(f"needs {', '.join(missing)}" if missing else "", "yellow"),
         )  # fmt: skip
     return table
 
@@ -61,7 +61,8 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> RenderableType:
         table.add_row(
             Text(v.board, "bold"), Text(v.outcome, _OUTCOME_STYLES[v.outcome]),
             f"{v.steps:,}" if ran else "", v.digest or "",
-            f"{v.steps / v.seconds:,.0f}" if ran and v.seconds else "", v.message,
+            f"{v.steps / v.seconds:,.0f}" if ran and v.seconds else "",
+            v.message.removeprefix(f"{v.board}: "),
         )  # fmt: skip
     return table
 

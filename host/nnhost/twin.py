@@ -245,9 +245,7 @@ class Twin:
         except DeviceError:
             if not silent:
                 raise
-        session = Session(self._transport)
-        session.hello()
-        session.restart()
+        greet(self._transport, self.network, self.board).restart()
         yield from read_text(self._transport, SILENCE)
 
     def _read_state(self, session: Session) -> bytes:

@@ -72,16 +72,14 @@ def verify(
     stopped = Event()
     with ThreadPoolExecutor(_WORKERS) as pool:
         under_way = [pool.submit(_verify, project, board, steps, port, stopped) for board in boards]
-        verdicts = []
         try:
             for done in as_completed(under_way):
-                verdicts.append(done.result())
-                on_verdict(verdicts[-1])
+                on_verdict(done.result())
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return verdicts
+    return [done.result() for done in under_way]
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nnhost.link import Counters
-from nnhost.meter import Meter, Run, clock_time, rate_text
+from nnhost.meter import Meter, Run, duration, rate_text
 from nnhost.outcome import Progress, Result
 from nnhost.output import emit
 
@@ -27,6 +27,7 @@ from nnhost.output import emit
 _PACE, _EPOCH_PACE = 2.0, 0.25
 _REFRESH = 8.0  # pictures a second
 _WIDTH = 100
+_LEAST_WIDTH, _LEAST_HEIGHT = 70, 14  # of a terminal for the live picture
 
 
 def make_view(*, json: bool, steps: bool = True) -> View:
@@ -35,9 +36,9 @@ def make_view(*, json: bool, steps: bool = True) -> View:
     if json:
         return JsonView(sys.stdout, PlainView(console), steps=steps)
     # Not console.is_terminal: FORCE_COLOR sets that, and would put a moving picture into a pipe.
-    if sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding == "utf-8":
-        return LiveView(console)
-    return PlainView(console)
+    able = sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding == "utf-8"
+    large = console.width >= _LEAST_WIDTH and console.height >= _LEAST_HEIGHT
+    return LiveView(console) if able and large else PlainView(console)
 
 
 def make_console(*, json: bool) -> Console:
@@ -115,9 +116,9 @@ class PlainView(View):
             )
 
     def score(self, done: int, total: int) -> None:
-        """A line when the evaluation begins, and now and then."""
+        """Now and then a line."""
         now = self._clock()
-        if done == 1 or now - self._said >= _PACE:
+        if now - self._said >= _PACE:
             self._said = now
             self._say(f"evaluating {done:,}/{total:,}")
 
@@ -143,13 +144,14 @@ class LiveView(View):
         self._meter: Meter
         self._scored = (0, 0)
         self._stopping = False
-        self._live = Live(
-            console=console, refresh_per_second=_REFRESH, get_renderable=self._picture
-        )
+        self._live: Live | None = None
 
     def begin(self, run: Run) -> None:
         """Show the first picture."""
         self._meter = Meter(run, self._clock)
+        self._live = Live(
+            console=self._console, refresh_per_second=_REFRESH, get_renderable=self._picture
+        )
         self._live.start(refresh=True)
 
     def step(self, progress: Progress) -> None:
@@ -171,8 +173,9 @@ class LiveView(View):
 
     def close(self) -> None:
         """Stop moving."""
-        if self._live.is_started:
+        if self._live is not None:
             self._live.stop()
+            self._live = None
 
     def _picture(self) -> RenderableType:
         meter = self._meter
@@ -201,7 +204,7 @@ class LiveView(View):
         progress.add_row(bar, pace)
         return Panel(
             Group(head, progress, "", self._curve(width - 4), "", self._status()),
-            title="nnhost watch" if run.claim else None,
+            title="nnhost",
             width=width,
             padding=(0, 1),
             border_style="dim",
@@ -299,7 +302,7 @@ def summary(meter: Meter, result: Result) -> RenderableType:
         lines += [_scores(result), ""]
     pace = result.steps / result.seconds if result.seconds > 0 else 0.0
     lines.append(
-        f"{result.steps:,} steps in {clock_time(result.seconds)}, {rate_text(pace)}; "
+        f"{result.steps:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
         f"mean loss of the last epoch {result.loss:.4f}"
     )
     if run.claim:

@@ -13,8 +13,8 @@ from nnhost.generate import Network, prepare
 from nnhost.link import messages, slice_digest, state_digest, trace_digest
 from nnhost.link.frames import Frame, decode, encode
 from nnhost.project import Project, load_project
-from nnhost.simulator import Simulator, unpack
 from nnhost.simulation import rehearse
+from nnhost.simulator import Simulator, unpack
 from nnhost.twin import Twin
 
 XOR = """
