@@ -1,0 +1,105 @@
+"""What a training step costs before anything is built: cycles, from the Program alone.
+
+Every node of an expression runs once for each combination of the loop indices it depends on, since
+the emitted C moves it that far out. Each kind of operation has a price by its width. Terms that a
+zero skips are taken to be half of all. The figure is an estimate: docs/boards.md compares it with
+counts from the simulators.
+"""
+
+from __future__ import annotations
+
+from nnhost.ir import (
+    Const,
+    Draw,
+    Expr,
+    Load,
+    Map,
+    Op,
+    Program,
+    Reduce,
+    Var,
+    c_type,
+    children,
+    free,
+    interval,
+    skips,
+    type_bytes,
+)
+from nnhost.memory import STEP
+
+#: Share of the points and terms with a zero in them, as ReLU nets on images show it.
+ZEROS = 0.5
+
+_KINDS = {
+    "add": "add", "sub": "add", "and": "add", "mul": "mul", "div": "div", "shl": "shift",
+    "shr": "shift", "min": "choose", "max": "choose", "sel": "choose", "lt": "choose",
+    "eq": "choose",
+}  # fmt: skip
+
+#: Prices for widths of 1, 2 and 4 bytes: machine cycles of an 8051, instructions of a Cortex-M.
+PRICES: dict[str, dict[str, tuple[float, float, float]]] = {
+    "mcs51": {
+        "load": (9, 17, 30), "add": (4, 9, 22), "mul": (12, 45, 150), "div": (20, 250, 1100),
+        "shift": (6, 12, 45), "choose": (8, 16, 40), "loop": (8, 8, 8), "draw": (60, 60, 60),
+    },
+    "cortex-m": {
+        "load": (1, 1, 1), "add": (1, 1, 1), "mul": (1, 1, 1), "div": (12, 12, 12),
+        "shift": (1, 1, 1), "choose": (2, 2, 2), "loop": (2, 2, 2), "draw": (12, 12, 12),
+    },
+}  # fmt: skip
+
+
+def step_cycles(program: Program, family: str) -> int | None:
+    """Cycles (8051: machine cycles; Cortex-M: instructions) of one training step, without the
+    link; None for a family without prices."""
+    prices = PRICES.get(family)
+    if prices is None:
+        return None
+    return round(sum(_map_cost(m, prices) for name in STEP for m in program.sections[name]))
+
+
+def _points(variables: frozenset[Var]) -> int:
+    product = 1
+    for v in variables:
+        product *= v.extent
+    return product
+
+
+def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]]) -> float:
+    seen: set[Expr] = set()
+
+    def width(e: Expr) -> int:
+        return {1: 0, 2: 1, 4: 2}[type_bytes(c_type(interval(e)))]
+
+    def visit(e: Expr, density: float) -> float:
+        if e in seen or isinstance(e, Const | Var):
+            return 0.0
+        seen.add(e)
+        times = density * _points(free(e))
+        match e:
+            case Reduce(_, var, body, init):
+                rounds = density * _points(free(e) | {var})
+                inside = density * (ZEROS if _skips_terms(body) else 1.0)
+                add = prices["add"][width(e)] * rounds * inside / density
+                return prices["loop"][0] * rounds + add + visit(body, inside) + visit(init, density)
+            case Draw():
+                return prices["draw"][1] * _points(frozenset(m.index))
+            case Load(_, index):
+                return prices["load"][width(e)] * times + sum(visit(i, density) for i in index)
+            case Op(name, args):
+                widest = max(width(a) for a in (e, *args))
+                price = prices[_KINDS[name]][widest]
+                return price * times + sum(visit(a, density) for a in args)
+        return sum(visit(c, density) for c in children(e))
+
+    density = ZEROS ** min(2, len(skips(m)))
+    points = _points(frozenset(m.index))
+    store = prices["load"][{1: 0, 2: 1, 4: 2}[type_bytes(m.dst.c_type)]] * points * density
+    return visit(m.expr, density) + store + prices["loop"][0] * points
+
+
+def _skips_terms(body: Expr) -> bool:
+    """Whether the emitted loop passes over terms with a zero byte in them."""
+    if not isinstance(body, Op) or body.op != "mul":
+        return False
+    return any(isinstance(a, Load) and type_bytes(a.buffer.c_type) == 1 for a in body.args)
