@@ -38,6 +38,8 @@ _SYMBOLS = {
     "lt": "<", "eq": "==", "min": "<", "max": ">",
 }  # fmt: skip
 _INDENT = "    "
+#: A longer sub-expression becomes a named constant, so that lines stay readable.
+_LONGEST = 56
 
 
 def c_name(buffer: Buffer) -> str:
@@ -104,7 +106,7 @@ class _Function:
         name = f"t{self.count}"
         self.count += 1
         lo, hi = interval(e)
-        scope.lines.append(f"const {kind} {name} = {code}; /* {lo}..{hi} */")
+        scope.lines.append(f"const {kind} {name} = {_bare(code)}; /* {lo}..{hi} */")
         scope.names[e] = name
         return name
 
@@ -115,7 +117,8 @@ class _Function:
         if (name := self.named(e)) is not None:
             return name, self.kind(e)
         code = self.fresh(e)
-        if self.uses.get(e, 0) > 1 and not code.isidentifier() and not isinstance(e, Const):
+        again = self.uses.get(e, 0) > 1 and not isinstance(e, Const)
+        if (again or len(code) > _LONGEST) and not code.isidentifier():
             code = self.name(e, code, self.kind(e))
         return code, self.kind(e)
 
@@ -228,14 +231,14 @@ class _Function:
         if e.op == "sum":
             self.skip_zeros(e.body)
             added = f"({total} + {self.operand(e.body, kind, e.body)})"
-            inner.lines.append(f"{total} = {_converted(added, kind, kind)};")
+            inner.lines.append(f"{total} = {_bare(_converted(added, kind, kind))};")
         else:
             body = self.operand(e.body, kind, e.body, plain=True)
             inner.lines += [
                 f"if ({body} {_SYMBOLS[e.op]} {total}) {{", f"{_INDENT}{total} = {body};", "}"
             ]  # fmt: skip
         self.scopes.pop()
-        outer.lines.append(f"{kind} {total} = {start}; /* {lo}..{hi} */")
+        outer.lines.append(f"{kind} {total} = {_bare(start)}; /* {lo}..{hi} */")
         outer.lines += _loop(e.var, inner.lines)
         outer.names[e] = total
         self.scopes += hidden
@@ -263,7 +266,7 @@ class _Function:
         for zero, rest in skips(m).items():
             self.skip_point(zero, rest)
         value = self.operand(m.expr, m.dst.c_type, m.expr)
-        self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {value};")
+        self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {_bare(value)};")
         while len(self.scopes) > 1:
             scope = self.scopes.pop()
             assert scope.var is not None
@@ -296,6 +299,16 @@ def _converted(code: str, computed: str, kind: str) -> str:
     """
     done = computed == kind and (type_bytes(kind) == 4 or code.startswith("nn_kernel_"))
     return code if done else f"({kind}){code}"
+
+
+def _bare(code: str) -> str:
+    """`code` without parentheses around the whole of it."""
+    depth = 0
+    for at, letter in enumerate(code):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return code[1:-1] if code[0] == "(" and at == len(code) - 1 else code
+    return code
 
 
 def _loop(var: Var, lines: list[str]) -> list[str]:

@@ -52,7 +52,8 @@ static void nn_map_init_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         for (uint8_t j = 0U; j < 4U; j++) {
             const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            nn_weight1[o][j] = (int16_t)((int16_t)(((((32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0) * 157) + 256) >> 9U) + 128);
+            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
+            nn_weight1[o][j] = (int16_t)((int16_t)(((t1 * 157) + 256) >> 9U) + 128);
         }
     }
 }
@@ -115,7 +116,7 @@ static void nn_map_forward1(void) {
             if (t1 == 0) {
                 continue;
             }
-            sum0 = (sum0 + (int32_t)(int16_t)((int8_t)(nn_weight1[o][j] >> 8U) * t1));
+            sum0 = sum0 + (int32_t)(int16_t)((int8_t)(nn_weight1[o][j] >> 8U) * t1);
         }
         nn_logits[o] = sum0;
     }
@@ -154,9 +155,10 @@ void nn_forward(void) {
 /* nn_delta1: output - target */
 static void nn_map_delta_out(void) {
     for (uint8_t k = 0U; k < 3U; k++) {
-        const int32_t t0 = ((nn_logits[k] * 16) - (int32_t)(uint16_t)((uint16_t)((nn_target == k) ? 1U : 0U) * 16384U)); /* -1122304..1113600 */
-        const int32_t t1 = ((t0 > (-32767 - 1)) ? t0 : (-32767 - 1)); /* -32768..1113600 */
-        nn_delta1[k] = (int16_t)((t1 < 32767) ? t1 : 32767);
+        const uint16_t t0 = (uint16_t)((uint16_t)((nn_target == k) ? 1U : 0U) * 16384U); /* 0..16384 */
+        const int32_t t1 = (nn_logits[k] * 16) - (int32_t)t0; /* -1122304..1113600 */
+        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..1113600 */
+        nn_delta1[k] = (int16_t)((t2 < 32767) ? t2 : 32767);
     }
 }
 
@@ -165,7 +167,7 @@ static void nn_map_loss(void) {
     uint32_t sum0 = 0U; /* 0..786432 */
     for (uint8_t k = 0U; k < 3U; k++) {
         const int16_t t1 = nn_delta1[k]; /* -32768..32767 */
-        sum0 = (sum0 + ((uint32_t)((int32_t)t1 * (int32_t)t1) >> 12U));
+        sum0 = sum0 + ((uint32_t)((int32_t)t1 * (int32_t)t1) >> 12U);
     }
     nn_loss = sum0;
 }
@@ -195,7 +197,8 @@ static void nn_map_factor1(void) {
             nn_factor1[o] = 0;
             continue;
         }
-        nn_factor1[o] = (int16_t)((((int32_t)t0 * 171) + (int32_t)(uint16_t)(nn_draws1[o][0] & 4095U)) >> 12U);
+        const int32_t t1 = ((int32_t)t0 * 171) + (int32_t)(uint16_t)(nn_draws1[o][0] & 4095U); /* -5603328..5607252 */
+        nn_factor1[o] = (int16_t)(t1 >> 12U);
     }
 }
 
@@ -205,9 +208,11 @@ static void nn_map_gather_weight1(void) {
         const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
         const uint8_t t1 = (uint8_t)(nn_draws1[o][1] >> 8U); /* 0..255 */
         for (uint8_t j = 0U; j < 4U; j++) {
-            const int32_t t2 = ((int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_velocity1[o][j]) - (int32_t)(int16_t)((((int32_t)t0 * (int32_t)nn_x[j]) + (int32_t)(uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U)) >> 8U)); /* -49152..49151 */
-            const int32_t t3 = ((t2 > (-32767 - 1)) ? t2 : (-32767 - 1)); /* -32768..49151 */
-            nn_velocity1[o][j] = (int16_t)((t3 < 32767) ? t3 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)((((int32_t)t0 * (int32_t)nn_x[j]) + (int32_t)t2) >> 8U); /* -16384..16384 */
+            const int32_t t4 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_velocity1[o][j]) - (int32_t)t3; /* -49152..49151 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..49151 */
+            nn_velocity1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -221,9 +226,11 @@ static void nn_map_update_weight1(void) {
             if (t0 == 0) {
                 continue;
             }
-            const int32_t t2 = ((int32_t)nn_weight1[o][j] + (int32_t)(int16_t)(((int32_t)t0 + (int32_t)(uint8_t)((uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U) >> 6U)) >> 2U)); /* -40960..40959 */
-            const int32_t t3 = ((t2 > (-32767 - 1)) ? t2 : (-32767 - 1)); /* -32768..40959 */
-            nn_weight1[o][j] = (int16_t)((t3 < 32767) ? t3 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 6U)) >> 2U); /* -8192..8192 */
+            const int32_t t4 = (int32_t)nn_weight1[o][j] + (int32_t)t3; /* -40960..40959 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..40959 */
+            nn_weight1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -231,9 +238,11 @@ static void nn_map_update_weight1(void) {
 /* nn_bias_velocity1: sum of -lr * g over the batch */
 static void nn_map_gather_bias1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_bias_velocity1[o]) - (int32_t)(int16_t)((((int32_t)nn_factor1[o] * 32) + (int32_t)(uint8_t)((uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U) & 255U)) >> 8U)); /* -36864..36863 */
-        const int32_t t1 = ((t0 > (-32767 - 1)) ? t0 : (-32767 - 1)); /* -32768..36863 */
-        nn_bias_velocity1[o] = (int16_t)((t1 < 32767) ? t1 : 32767);
+        const uint16_t t0 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U); /* 628..883 */
+        const int32_t t1 = ((int32_t)nn_factor1[o] * 32) + (int32_t)(uint8_t)(t0 & 255U); /* -1048576..1048799 */
+        const int32_t t2 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_bias_velocity1[o]) - (int32_t)(int16_t)(t1 >> 8U); /* -36864..36863 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..36863 */
+        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -244,9 +253,11 @@ static void nn_map_update_bias1(void) {
         if (t0 == 0) {
             continue;
         }
-        const int32_t t1 = ((int32_t)nn_bias1[o] + (int32_t)(int16_t)(((int32_t)t0 + (int32_t)(uint8_t)((uint8_t)((uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U) & 255U) >> 6U)) >> 2U)); /* -40960..40959 */
-        const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..40959 */
-        nn_bias1[o] = (int16_t)((t2 < 32767) ? t2 : 32767);
+        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U); /* 628..883 */
+        const int32_t t2 = (int32_t)t0 + (int32_t)(uint8_t)((uint8_t)(t1 & 255U) >> 6U); /* -32768..32770 */
+        const int32_t t3 = (int32_t)nn_bias1[o] + (int32_t)(int16_t)(t2 >> 2U); /* -40960..40959 */
+        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..40959 */
+        nn_bias1[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
     }
 }
 

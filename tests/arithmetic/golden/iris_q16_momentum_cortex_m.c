@@ -106,7 +106,8 @@ static void nn_map_init_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         for (uint8_t j = 0U; j < 4U; j++) {
             const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            nn_weight1[o][j] = (int16_t)(((((32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0) * 157) + 512) >> 10U);
+            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
+            nn_weight1[o][j] = (int16_t)(((t1 * 157) + 512) >> 10U);
         }
     }
 }
@@ -139,7 +140,8 @@ static void nn_map_init_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         for (uint8_t j = 0U; j < 3U; j++) {
             const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            nn_weight2[o][j] = (int16_t)(((((32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0) * 181) + 512) >> 10U);
+            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
+            nn_weight2[o][j] = (int16_t)(((t1 * 181) + 512) >> 10U);
         }
     }
 }
@@ -200,11 +202,11 @@ void nn_epoch(void) {
 /* nn_activation1: relu(W in + b) */
 static void nn_map_forward1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        int32_t sum0 = ((int32_t)nn_bias1[o] * 1024); /* -570408960..570424320 */
+        int32_t sum0 = (int32_t)nn_bias1[o] * 1024; /* -570408960..570424320 */
         for (uint8_t j = 0U; j < 4U; j++) {
-            sum0 = (sum0 + ((int32_t)nn_weight1[o][j] * (int32_t)nn_x[j]));
+            sum0 = sum0 + ((int32_t)nn_weight1[o][j] * (int32_t)nn_x[j]);
         }
-        const int32_t t1 = ((sum0 + 4096) >> 13U); /* -69630..69632 */
+        const int32_t t1 = (sum0 + 4096) >> 13U; /* -69630..69632 */
         const uint32_t t2 = (uint32_t)((t1 > 0) ? t1 : 0); /* 0..69632 */
         nn_activation1[o] = (uint16_t)((t2 < 8191U) ? t2 : 8191U);
     }
@@ -213,9 +215,9 @@ static void nn_map_forward1(void) {
 /* nn_logits: W in + b */
 static void nn_map_forward2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        int32_t sum0 = ((int32_t)nn_bias2[o] * 512); /* -821985280..821960195 */
+        int32_t sum0 = (int32_t)nn_bias2[o] * 512; /* -821985280..821960195 */
         for (uint8_t j = 0U; j < 3U; j++) {
-            sum0 = (sum0 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_activation1[j]));
+            sum0 = sum0 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_activation1[j]);
         }
         nn_logits[o] = sum0;
     }
@@ -265,25 +267,29 @@ static void nn_map_gap(void) {
 static void nn_map_mass(void) {
     uint32_t sum0 = 0U; /* 0..98304 */
     for (uint8_t k = 0U; k < 3U; k++) {
-        sum0 = (sum0 + (uint32_t)nn_exp[nn_gap[k]]);
+        sum0 = sum0 + (uint32_t)nn_exp[nn_gap[k]];
     }
-    nn_mass = ((sum0 > 32768U) ? sum0 : 32768U);
+    nn_mass = (sum0 > 32768U) ? sum0 : 32768U;
 }
 
 /* nn_loss: -ln softmax[target], in 256ths */
 static void nn_map_loss(void) {
-    const uint8_t t0 = ((65535U < nn_mass) ? 1U : 0U); /* 0..1 */
-    const uint16_t t1 = (uint16_t)(nn_mass >> (uint8_t)(t0 + 8U)); /* 64..384 */
-    const uint16_t t2 = (uint16_t)((t1 > 128U) ? t1 : 128U); /* 128..384 */
-    nn_loss = (uint16_t)((uint16_t)((uint16_t)(nn_gap[nn_target] * 16) + (uint16_t)(uint8_t)(t0 * 177)) + (uint16_t)nn_ln[(uint8_t)((uint8_t)((t2 < 255U) ? t2 : 255U) - 128U)]);
+    const uint8_t t0 = (65535U < nn_mass) ? 1U : 0U; /* 0..1 */
+    const uint16_t t1 = (uint16_t)((uint16_t)(nn_gap[nn_target] * 16) + (uint16_t)(uint8_t)(t0 * 177)); /* 0..4257 */
+    const uint16_t t2 = (uint16_t)(nn_mass >> (uint8_t)(t0 + 8U)); /* 64..384 */
+    const uint16_t t3 = (uint16_t)((t2 > 128U) ? t2 : 128U); /* 128..384 */
+    const uint8_t t4 = nn_ln[(uint8_t)((uint8_t)((t3 < 255U) ? t3 : 255U) - 128U)]; /* 0..176 */
+    nn_loss = (uint16_t)(t1 + (uint16_t)t4);
 }
 
 /* nn_delta2: softmax - onehot */
 static void nn_map_delta_out(void) {
     const uint16_t t0 = (uint16_t)(nn_mass >> 1U); /* 16384..49152 */
     for (uint8_t k = 0U; k < 3U; k++) {
-        const int32_t t1 = ((int32_t)(uint16_t)((((uint32_t)nn_exp[nn_gap[k]] << 15U) + (uint32_t)t0) / nn_mass) - (int32_t)(uint16_t)((uint16_t)((nn_target == k) ? 1U : 0U) * 32768U)); /* -32768..32769 */
-        nn_delta2[k] = (int16_t)((t1 < 32767) ? t1 : 32767);
+        const uint16_t t1 = (uint16_t)((((uint32_t)nn_exp[nn_gap[k]] << 15U) + (uint32_t)t0) / nn_mass); /* 0..32769 */
+        const uint16_t t2 = (uint16_t)((uint16_t)((nn_target == k) ? 1U : 0U) * 32768U); /* 0..32768 */
+        const int32_t t3 = (int32_t)t1 - (int32_t)t2; /* -32768..32769 */
+        nn_delta2[k] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -316,10 +322,10 @@ static void nn_map_backward2(void) {
         }
         int32_t sum1 = 0; /* -805281792..805306368 */
         for (uint8_t o = 0U; o < 3U; o++) {
-            sum1 = (sum1 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_seen_delta2[o]));
+            sum1 = sum1 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_seen_delta2[o]);
         }
-        const int32_t t2 = ((0U < t0) ? ((sum1 + 2048) >> 12U) : 0); /* -196602..196608 */
-        const int32_t t3 = ((t2 > (-32767 - 1)) ? t2 : (-32767 - 1)); /* -32768..196608 */
+        const int32_t t2 = (0U < t0) ? ((sum1 + 2048) >> 12U) : 0; /* -196602..196608 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..196608 */
         nn_delta1[j] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
@@ -344,11 +350,13 @@ static void nn_map_factor2(void) {
 /* nn_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_factor2[o]; /* -32768..32767 */
+        const int16_t t1 = nn_factor2[o]; /* -32768..32767 */
         for (uint8_t j = 0U; j < 3U; j++) {
-            const int32_t t1 = ((int32_t)(int16_t)((((int32_t)nn_velocity2[o][j] * 230) + 128) >> 8U) - ((((int32_t)t0 * (int32_t)nn_activation1[j]) + 2048) >> 12U)); /* -94966..94967 */
-            const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..94967 */
-            nn_velocity2[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
+            const int16_t t0 = (int16_t)((((int32_t)nn_velocity2[o][j] * 230) + 128) >> 8U); /* -29440..29439 */
+            const int32_t t2 = (((int32_t)t1 * (int32_t)nn_activation1[j]) + 2048) >> 12U; /* -65528..65526 */
+            const int32_t t3 = (int32_t)t0 - t2; /* -94966..94967 */
+            const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..94967 */
+            nn_velocity2[o][j] = (int16_t)((t4 < 32767) ? t4 : 32767);
         }
     }
 }
@@ -361,8 +369,8 @@ static void nn_map_update_weight2(void) {
             if (t0 == 0) {
                 continue;
             }
-            const int32_t t1 = ((int32_t)nn_weight2[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U)); /* -34816..34815 */
-            const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..34815 */
+            const int32_t t1 = (int32_t)nn_weight2[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
+            const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
             nn_weight2[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
         }
     }
@@ -371,9 +379,11 @@ static void nn_map_update_weight2(void) {
 /* nn_bias_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_bias2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((int32_t)(int16_t)((((int32_t)nn_bias_velocity2[o] * 230) + 128) >> 8U) - (int32_t)(int16_t)((((int32_t)nn_factor2[o] * 512) + 2048) >> 12U)); /* -33536..33535 */
-        const int32_t t1 = ((t0 > (-32767 - 1)) ? t0 : (-32767 - 1)); /* -32768..33535 */
-        nn_bias_velocity2[o] = (int16_t)((t1 < 32767) ? t1 : 32767);
+        const int16_t t0 = (int16_t)((((int32_t)nn_bias_velocity2[o] * 230) + 128) >> 8U); /* -29440..29439 */
+        const int16_t t1 = (int16_t)((((int32_t)nn_factor2[o] * 512) + 2048) >> 12U); /* -4096..4096 */
+        const int32_t t2 = (int32_t)t0 - (int32_t)t1; /* -33536..33535 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..33535 */
+        nn_bias_velocity2[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -384,8 +394,8 @@ static void nn_map_update_bias2(void) {
         if (t0 == 0) {
             continue;
         }
-        const int32_t t1 = ((int32_t)nn_bias2[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U)); /* -34816..34815 */
-        const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..34815 */
+        const int32_t t1 = (int32_t)nn_bias2[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
+        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
         nn_bias2[o] = (int16_t)((t2 < 32767) ? t2 : 32767);
     }
 }
@@ -405,11 +415,12 @@ static void nn_map_factor1(void) {
 /* nn_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
+        const int16_t t1 = nn_factor1[o]; /* -32768..32767 */
         for (uint8_t j = 0U; j < 4U; j++) {
-            const int32_t t1 = ((int32_t)(int16_t)((((int32_t)nn_velocity1[o][j] * 230) + 128) >> 8U) - ((((int32_t)t0 * (int32_t)nn_x[j]) + 1024) >> 11U)); /* -94976..94973 */
-            const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..94973 */
-            nn_velocity1[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
+            const int16_t t0 = (int16_t)((((int32_t)nn_velocity1[o][j] * 230) + 128) >> 8U); /* -29440..29439 */
+            const int32_t t2 = (int32_t)t0 - ((((int32_t)t1 * (int32_t)nn_x[j]) + 1024) >> 11U); /* -94976..94973 */
+            const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..94973 */
+            nn_velocity1[o][j] = (int16_t)((t3 < 32767) ? t3 : 32767);
         }
     }
 }
@@ -422,8 +433,8 @@ static void nn_map_update_weight1(void) {
             if (t0 == 0) {
                 continue;
             }
-            const int32_t t1 = ((int32_t)nn_weight1[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U)); /* -34816..34815 */
-            const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..34815 */
+            const int32_t t1 = (int32_t)nn_weight1[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
+            const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
             nn_weight1[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
         }
     }
@@ -432,9 +443,11 @@ static void nn_map_update_weight1(void) {
 /* nn_bias_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_bias1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((int32_t)(int16_t)((((int32_t)nn_bias_velocity1[o] * 230) + 128) >> 8U) - (int32_t)(int16_t)((((int32_t)nn_factor1[o] * 1024) + 1024) >> 11U)); /* -45824..45823 */
-        const int32_t t1 = ((t0 > (-32767 - 1)) ? t0 : (-32767 - 1)); /* -32768..45823 */
-        nn_bias_velocity1[o] = (int16_t)((t1 < 32767) ? t1 : 32767);
+        const int16_t t0 = (int16_t)((((int32_t)nn_bias_velocity1[o] * 230) + 128) >> 8U); /* -29440..29439 */
+        const int16_t t1 = (int16_t)((((int32_t)nn_factor1[o] * 1024) + 1024) >> 11U); /* -16384..16384 */
+        const int32_t t2 = (int32_t)t0 - (int32_t)t1; /* -45824..45823 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..45823 */
+        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -445,8 +458,8 @@ static void nn_map_update_bias1(void) {
         if (t0 == 0) {
             continue;
         }
-        const int32_t t1 = ((int32_t)nn_bias1[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U)); /* -34816..34815 */
-        const int32_t t2 = ((t1 > (-32767 - 1)) ? t1 : (-32767 - 1)); /* -32768..34815 */
+        const int32_t t1 = (int32_t)nn_bias1[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
+        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
         nn_bias1[o] = (int16_t)((t2 < 32767) ? t2 : 32767);
     }
 }

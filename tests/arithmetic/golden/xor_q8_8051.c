@@ -128,7 +128,8 @@ static void nn_map_init_weight1(void) NN_STACKED {
     for (uint8_t o = 0U; o < 4U; o++) {
         for (uint8_t j = 0U; j < 2U; j++) {
             const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            nn_weight1[o][j] = (int16_t)((int16_t)(((((32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0) * 128) + 512) >> 10U) + 128);
+            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
+            nn_weight1[o][j] = (int16_t)((int16_t)(((t1 * 128) + 512) >> 10U) + 128);
         }
     }
 }
@@ -145,7 +146,8 @@ static void nn_map_init_weight2(void) NN_STACKED {
     for (uint8_t o = 0U; o < 1U; o++) {
         for (uint8_t j = 0U; j < 4U; j++) {
             const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            nn_weight2[o][j] = (int16_t)((int16_t)(((((32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0) * 140) + 256) >> 9U) + 128);
+            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
+            nn_weight2[o][j] = (int16_t)((int16_t)(((t1 * 140) + 256) >> 9U) + 128);
         }
     }
 }
@@ -192,11 +194,12 @@ static void nn_map_forward1(void) {
             if (t1 == 0) {
                 continue;
             }
-            sum0 = (sum0 + (int32_t)(int16_t)((int8_t)(nn_weight1[o][j] >> 8U) * t1));
+            sum0 = sum0 + (int32_t)(int16_t)((int8_t)(nn_weight1[o][j] >> 8U) * t1);
         }
         const int16_t t2 = (int16_t)((sum0 + 32) >> 6U); /* -1276..1266 */
         const int16_t t3 = (int16_t)((t2 > -128) ? t2 : -128); /* -128..1266 */
-        nn_activation1[o] = nn_tanh7[(uint8_t)((int16_t)(int8_t)((t3 < 127) ? t3 : 127) + 128)];
+        const uint8_t t4 = (uint8_t)((int16_t)(int8_t)((t3 < 127) ? t3 : 127) + 128); /* 0..255 */
+        nn_activation1[o] = nn_tanh7[t4];
     }
 }
 
@@ -209,7 +212,7 @@ static void nn_map_forward2(void) NN_STACKED {
             if (t1 == 0) {
                 continue;
             }
-            sum0 = (sum0 + (int32_t)(int16_t)((int8_t)(nn_weight2[o][j] >> 8U) * t1));
+            sum0 = sum0 + (int32_t)(int16_t)((int8_t)(nn_weight2[o][j] >> 8U) * t1);
         }
         nn_logits[o] = sum0;
     }
@@ -239,7 +242,7 @@ static void nn_map_size(void) NN_STACKED {
             nn_size[k] = 0U;
             continue;
         }
-        const int32_t t1 = (0 - t0); /* -81792..81408 */
+        const int32_t t1 = 0 - t0; /* -81792..81408 */
         const int16_t t2 = (int16_t)((((t0 > t1) ? t0 : t1) + 128) >> 8U); /* -318..320 */
         const uint16_t t3 = (uint16_t)((t2 > 0) ? t2 : 0); /* 0..320 */
         nn_size[k] = (uint8_t)((t3 < 255U) ? t3 : 255U);
@@ -252,18 +255,21 @@ static void nn_map_loss(void) NN_STACKED {
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint8_t t1 = nn_size[k]; /* 0..255 */
         const int32_t t2 = nn_logits[k]; /* -81408..81792 */
-        sum0 = (uint16_t)(sum0 + (uint16_t)((uint16_t)nn_kernel_multiply((int16_t)(uint16_t)(t1 * 16), (uint8_t)((nn_target != 0U) ? ((t2 < 0) ? 1U : 0U) : ((0 < t2) ? 1U : 0U))) + (uint16_t)nn_softplus[t1]));
+        const uint8_t t3 = (uint8_t)((nn_target != 0U) ? ((t2 < 0) ? 1U : 0U) : ((0 < t2) ? 1U : 0U)); /* 0..1 */
+        const uint16_t t4 = (uint16_t)nn_kernel_multiply((int16_t)(uint16_t)(t1 * 16), t3); /* 0..4080 */
+        sum0 = (uint16_t)(sum0 + (uint16_t)(t4 + (uint16_t)nn_softplus[t1]));
     }
     nn_loss = sum0;
 }
 
 /* nn_delta2: sigmoid - target */
 static void nn_map_delta_out(void) NN_STACKED {
-    const uint16_t t1 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
+    const uint16_t t2 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint16_t t0 = nn_logistic[nn_size[k]]; /* 16384..32768 */
-        const int32_t t2 = ((int32_t)(uint16_t)((nn_logits[k] < 0) ? (uint16_t)(32768U - t0) : t0) - (int32_t)t1); /* -32768..32768 */
-        nn_delta2[k] = (int16_t)((t2 < 32767) ? t2 : 32767);
+        const uint16_t t1 = (uint16_t)((nn_logits[k] < 0) ? (uint16_t)(32768U - t0) : t0); /* 0..32768 */
+        const int32_t t3 = (int32_t)t1 - (int32_t)t2; /* -32768..32768 */
+        nn_delta2[k] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -298,7 +304,8 @@ static void nn_map_backward2(void) {
         }
         const int32_t t2 = nn_kernel_multiply(sum0, 2U); /* -32512..32768 */
         const int8_t t3 = nn_activation1[j]; /* -128..127 */
-        nn_delta1[j] = (int16_t)((((int32_t)(int16_t)((t2 < 32767) ? t2 : 32767) * (int32_t)(uint16_t)(16384U - (uint16_t)(t3 * t3))) + 8192) >> 14U);
+        const int32_t t4 = (int32_t)(int16_t)((t2 < 32767) ? t2 : 32767) * (int32_t)(uint16_t)(16384U - (uint16_t)(t3 * t3)); /* -532676608..536854528 */
+        nn_delta1[j] = (int16_t)((t4 + 8192) >> 14U);
     }
 }
 
@@ -324,7 +331,8 @@ static void nn_map_factor2(void) NN_STACKED {
             nn_factor2[o] = 0;
             continue;
         }
-        nn_factor2[o] = (int16_t)((nn_kernel_multiply(t0, 128U) + (int32_t)(uint16_t)(nn_draws2[o][0] & 1023U)) >> 10U);
+        const int32_t t1 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint16_t)(nn_draws2[o][0] & 1023U); /* -4194304..4195199 */
+        nn_factor2[o] = (int16_t)(t1 >> 10U);
     }
 }
 
@@ -341,7 +349,10 @@ static void nn_map_update_weight2(void) {
             if (t1 == 0) {
                 continue;
             }
-            nn_weight2[o][j] = nn_kernel_saturate(((int32_t)nn_weight2[o][j] - (int32_t)(int16_t)((((int32_t)t0 * (int32_t)t1) + (int32_t)(uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(j * 157)) & 255U)) >> 8U)));
+            const uint8_t t3 = (uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t4 = (int16_t)((((int32_t)t0 * (int32_t)t1) + (int32_t)t3) >> 8U); /* -16384..16384 */
+            const int16_t t5 = nn_kernel_saturate(((int32_t)nn_weight2[o][j] - (int32_t)t4)); /* -32768..32767 */
+            nn_weight2[o][j] = t5;
         }
     }
 }
@@ -353,7 +364,10 @@ static void nn_map_update_bias2(void) NN_STACKED {
         if (t0 == 0) {
             continue;
         }
-        nn_bias2[o] = nn_kernel_saturate(((int32_t)nn_bias2[o] - (int32_t)(int16_t)((nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)((uint16_t)((uint16_t)(uint8_t)(nn_draws2[o][1] >> 8U) + 628U) & 255U)) >> 8U)));
+        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws2[o][1] >> 8U) + 628U); /* 628..883 */
+        const int32_t t2 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)(t1 & 255U); /* -4194304..4194431 */
+        const int16_t t3 = nn_kernel_saturate(((int32_t)nn_bias2[o] - (int32_t)(int16_t)(t2 >> 8U))); /* -32768..32767 */
+        nn_bias2[o] = t3;
     }
 }
 
@@ -374,7 +388,8 @@ static void nn_map_factor1(void) NN_STACKED {
             nn_factor1[o] = 0;
             continue;
         }
-        nn_factor1[o] = (int16_t)((nn_kernel_multiply(t0, 128U) + (int32_t)(uint16_t)(nn_draws1[o][0] & 511U)) >> 9U);
+        const int32_t t1 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint16_t)(nn_draws1[o][0] & 511U); /* -4194304..4194687 */
+        nn_factor1[o] = (int16_t)(t1 >> 9U);
     }
 }
 
@@ -391,7 +406,10 @@ static void nn_map_update_weight1(void) {
             if (t1 == 0) {
                 continue;
             }
-            nn_weight1[o][j] = nn_kernel_saturate(((int32_t)nn_weight1[o][j] - (int32_t)(int16_t)((nn_kernel_multiply(t0, t1) + (int32_t)(uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(uint8_t)(j * 157)) & 255U)) >> 8U)));
+            const uint8_t t3 = (uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(uint8_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t4 = (int16_t)((nn_kernel_multiply(t0, t1) + (int32_t)t3) >> 8U); /* -32640..32640 */
+            const int16_t t5 = nn_kernel_saturate(((int32_t)nn_weight1[o][j] - (int32_t)t4)); /* -32768..32767 */
+            nn_weight1[o][j] = t5;
         }
     }
 }
@@ -403,7 +421,10 @@ static void nn_map_update_bias1(void) NN_STACKED {
         if (t0 == 0) {
             continue;
         }
-        nn_bias1[o] = nn_kernel_saturate(((int32_t)nn_bias1[o] - (int32_t)(int16_t)((nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)((uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 314U) & 255U)) >> 8U)));
+        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 314U); /* 314..569 */
+        const int32_t t2 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)(t1 & 255U); /* -4194304..4194431 */
+        const int16_t t3 = nn_kernel_saturate(((int32_t)nn_bias1[o] - (int32_t)(int16_t)(t2 >> 8U))); /* -32768..32767 */
+        nn_bias1[o] = t3;
     }
 }
 
