@@ -261,7 +261,9 @@ def watch(
 
 
 @verbs.command(examples=["simulate", "simulate --engine native --epochs 50", "simulate --json"])
-@click.option("--engine", default="numpy", show_default=True, metavar="numpy|native")
+@click.option(
+    "--engine", type=click.Choice(["numpy", "native"]), default="numpy", show_default=True
+)
 @_lengths
 @_settings
 def simulate(settings: Settings, engine: str, epochs: int | None, steps: int | None) -> None:
