@@ -191,18 +191,23 @@ def doctor(settings: Settings) -> int:
 def build(settings: Settings, board: str | None) -> None:
     """Compile the net for the board; show what it takes."""
     from nnhost.build import build as make
+    from nnhost.cost import step_cycles
+    from nnhost.generate import prepare
 
     project = settings.project()
     record = _record(project, board)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
+        cycles = step_cycles(prepare(project).program, record.family)
     if settings.json:
-        emit(_built("built", record, built), sys.stdout)
+        emit(_built("built", record, built) | {"cycles": cycles}, sys.stdout)
     else:
         from nnhost.tables import memory_table
 
         console = _console(settings)
         console.print(memory_table(built))
+        if cycles is not None:
+            console.print(f"about {cycles:,} cycles a training step, without the link")
         console.print(f"program {built.program:08X} in {built.image}", soft_wrap=True)
 
 
