@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -68,7 +68,7 @@ def echo(echo_project: Path) -> Callable[[Board], Built]:
 
 
 @pytest.fixture
-def broken_project(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def broken_project(tmp_path: Path) -> Callable[[str], Path]:
     """A project with a further C file of the given text."""
 
     def make(text: str) -> Path:
@@ -76,7 +76,7 @@ def broken_project(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         (root / "firmware" / "core" / "nn_more.c").write_text(text)
         return root
 
-    yield make
+    return make
 
 
 def receive(line: Transport, count: int, patience: float = 10.0) -> bytes:

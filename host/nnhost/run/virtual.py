@@ -120,7 +120,8 @@ def _line(
 
     def epitaph() -> str:
         log.seek(0)
-        lines = log.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        causes = [line for line in lines if "fatal" in line or "rror" in line]
+        return (causes or lines[-1:] or [""])[0].strip()
 
     return Line(board.name, reader, writer, end, epitaph)
