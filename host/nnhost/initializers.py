@@ -12,7 +12,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 from nnhost.fixed import nearest, ratio
-from nnhost.ir import Const, Draw, Expr, op, rounded_shift, sel, table
+from nnhost.ir import Const, Draw, Expr, rounded_shift, table
 
 #: 256 quantiles of a normal distribution of standard deviation 1, in 2^-13.
 QUANTILES = [NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)]
@@ -23,8 +23,7 @@ NORMAL = table("normal", [nearest(8192 * q / _DEVIATION) for q in QUANTILES], "n
 def _uniform(limit: float, fraction: int) -> Expr:
     """Uniform in +-limit, with `fraction` fraction bits."""
     m, s = ratio(limit * 2.0**fraction / 32768)
-    signed = sel(op("lt", 32767, Draw()), Draw() - 65536, Draw())
-    return rounded_shift(signed * m, s)
+    return rounded_shift((Draw() - 32768) * m, s)
 
 
 def _he(fan_in: int, fan_out: int, fraction: int) -> Expr:

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnhost.ir import Buffer, Expr, Load, Map, Program, Reduce, children
+from nnhost.ir import (
+    Buffer,
+    Expr,
+    Load,
+    Map,
+    Op,
+    Program,
+    Reduce,
+    c_type,
+    children,
+    interval,
+    type_bytes,
+    walk,
+)
 
 #: Owned by the firmware's core, which declares them itself.
 CORE_OWNED = ("prng_state",)
@@ -27,9 +40,9 @@ class MemoryPlan:
 
 
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
-#: The few Maps with the largest shares of a step's work keep that; the others use the stack, or
-#: iram would run out.
-FIXED_LOCALS, FIXED_SHARE = 4, 0.1
+#: The Maps that do most of the work keep that, as far as this many bytes go; the others use the
+#: stack, which is slower and takes more code.
+FIXED_LOCALS = 75
 STEP = ("forward", "measure", "backward", "update")
 
 
@@ -55,6 +68,16 @@ def loads(m: Map) -> dict[Buffer, int]:
     return found
 
 
+def local_bytes(m: Map) -> int:
+    """Bytes that SDCC may take for the locals of a Map, from its 32-bit operations and loops."""
+    wide = sum(
+        type_bytes(c_type(interval(n), *map(interval, n.args))) == 4
+        for n in set(walk(m.expr))
+        if isinstance(n, Op)
+    )
+    return (wide, (8 * wide + 4) // 5, 3 * wide)[len(m.index)]
+
+
 def placed(program: Program) -> list[Buffer]:
     """The buffers that the generated C declares in RAM."""
     return [b for b in program.buffers if b.role != "table" and b.name not in CORE_OWNED]
@@ -74,9 +97,12 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
             work[m.name] = sum(touched.values())
             for buffer, times in touched.items():
                 heat[buffer] = heat.get(buffer, 0) + times
-    least = FIXED_SHARE * sum(work.values())
-    busiest = sorted((n for n in work if work[n] >= least), key=lambda n: (-work[n], n))
-    busiest = busiest[:FIXED_LOCALS]
+    stacked = []
+    fixed = 0
+    for m in sorted(program.maps(), key=lambda m: (-work.get(m.name, 0), m.name)):
+        fixed += local_bytes(m)
+        if fixed > FIXED_LOCALS:
+            stacked.append(m.name)
     space = dict.fromkeys(buffers, "NN_XDATA")
     left = internal
     for buffer in sorted(buffers, key=lambda b: (-heat.get(b, 0) / b.bytes, b.name)):
@@ -87,5 +113,4 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
         "idata": internal - left,
         "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA"),
     }
-    stacked = frozenset(m.name for m in program.maps() if m.name not in busiest)
-    return MemoryPlan(space, used, stacked)
+    return MemoryPlan(space, used, frozenset(stacked))

@@ -105,9 +105,8 @@ const NN_CODE nn_segment_t nn_trace_map[NN_TRACE_SEGMENTS] = {
 static void nn_map_init_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         for (uint8_t j = 0U; j < 4U; j++) {
-            const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
-            nn_weight1[o][j] = (int16_t)(((t1 * 157) + 512) >> 10U);
+            const int32_t t0 = (int32_t)(int16_t)((int32_t)nn_prng_next() - (int32_t)32768L) * 157; /* -5144576..5144419 */
+            nn_weight1[o][j] = (int16_t)((t0 + 512) >> 10U);
         }
     }
 }
@@ -139,9 +138,8 @@ static void nn_map_init_bias_velocity1(void) {
 static void nn_map_init_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         for (uint8_t j = 0U; j < 3U; j++) {
-            const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
-            nn_weight2[o][j] = (int16_t)(((t1 * 181) + 512) >> 10U);
+            const int32_t t0 = (int32_t)(int16_t)((int32_t)nn_prng_next() - (int32_t)32768L) * 181; /* -5931008..5930827 */
+            nn_weight2[o][j] = (int16_t)((t0 + 512) >> 10U);
         }
     }
 }

@@ -127,9 +127,8 @@ const NN_CODE nn_segment_t nn_trace_map[NN_TRACE_SEGMENTS] = {
 static void nn_map_init_weight1(void) NN_STACKED {
     for (uint8_t o = 0U; o < 4U; o++) {
         for (uint8_t j = 0U; j < 2U; j++) {
-            const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
-            nn_weight1[o][j] = (int16_t)((int16_t)(((t1 * 128) + 512) >> 10U) + 128);
+            const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 128U); /* -4194304..4194176 */
+            nn_weight1[o][j] = (int16_t)((int16_t)((t0 + 512) >> 10U) + 128);
         }
     }
 }
@@ -145,9 +144,8 @@ static void nn_map_init_bias1(void) NN_STACKED {
 static void nn_map_init_weight2(void) NN_STACKED {
     for (uint8_t o = 0U; o < 1U; o++) {
         for (uint8_t j = 0U; j < 4U; j++) {
-            const uint16_t t0 = nn_prng_next(); /* 0..65535 */
-            const int32_t t1 = (32767U < t0) ? ((int32_t)t0 - (int32_t)65536L) : (int32_t)t0; /* -65536..65535 */
-            nn_weight2[o][j] = (int16_t)((int16_t)(((t1 * 140) + 256) >> 9U) + 128);
+            const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 140U); /* -4587520..4587380 */
+            nn_weight2[o][j] = (int16_t)((int16_t)((t0 + 256) >> 9U) + 128);
         }
     }
 }
@@ -204,7 +202,7 @@ static void nn_map_forward1(void) {
 }
 
 /* nn_logits: W in + b */
-static void nn_map_forward2(void) NN_STACKED {
+static void nn_map_forward2(void) {
     for (uint8_t o = 0U; o < 1U; o++) {
         int32_t sum0 = (int32_t)(int16_t)((int8_t)(nn_bias2[o] >> 8U) * 128); /* -81408..81792 */
         for (uint8_t j = 0U; j < 4U; j++) {
@@ -250,7 +248,7 @@ static void nn_map_size(void) NN_STACKED {
 }
 
 /* nn_loss: cross-entropy, in 256ths */
-static void nn_map_loss(void) NN_STACKED {
+static void nn_map_loss(void) {
     uint16_t sum0 = 0U; /* 0..4257 */
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint8_t t1 = nn_size[k]; /* 0..255 */
@@ -263,7 +261,7 @@ static void nn_map_loss(void) NN_STACKED {
 }
 
 /* nn_delta2: sigmoid - target */
-static void nn_map_delta_out(void) NN_STACKED {
+static void nn_map_delta_out(void) {
     const uint16_t t2 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint16_t t0 = nn_logistic[nn_size[k]]; /* 16384..32768 */
@@ -372,7 +370,7 @@ static void nn_map_update_bias2(void) NN_STACKED {
 }
 
 /* nn_draws1: noise for stochastic rounding */
-static void nn_map_draw1(void) NN_STACKED {
+static void nn_map_draw1(void) {
     for (uint8_t o = 0U; o < 4U; o++) {
         for (uint8_t q = 0U; q < 2U; q++) {
             nn_draws1[o][q] = nn_prng_next();
@@ -381,7 +379,7 @@ static void nn_map_draw1(void) NN_STACKED {
 }
 
 /* nn_factor1: lr * delta */
-static void nn_map_factor1(void) NN_STACKED {
+static void nn_map_factor1(void) {
     for (uint8_t o = 0U; o < 4U; o++) {
         const int16_t t0 = nn_delta1[o]; /* -32768..32767 */
         if (t0 == 0) {
@@ -415,7 +413,7 @@ static void nn_map_update_weight1(void) {
 }
 
 /* nn_bias1: w - lr * g */
-static void nn_map_update_bias1(void) NN_STACKED {
+static void nn_map_update_bias1(void) {
     for (uint8_t o = 0U; o < 4U; o++) {
         const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
         if (t0 == 0) {
