@@ -11,7 +11,7 @@ import pytest
 from nnhost.errors import DeviceError
 from nnhost.generate import Network, prepare
 from nnhost.link import messages, slice_digest, state_digest, trace_digest
-from nnhost.link.frames import Frame, decode, encode
+from nnhost.link.frames import Frame, FrameError, decode, encode
 from nnhost.project import Project, load_project
 from nnhost.simulation import rehearse
 from nnhost.simulator import Simulator, unpack
@@ -51,7 +51,8 @@ class FakeBoard:
         self.step_count = 0
         self.session = 0
         self.buffer = bytearray(self.sample_bytes)
-        self.out = b""
+        self.partial = self.out = self.kept = b""
+        self.last = (0, 0)
         self.closed = False
         self.faults: dict[int, Callable[[FakeBoard], dict[str, int]]] = {}
         self.misjudged: set[int] = set()
@@ -73,16 +74,28 @@ class FakeBoard:
     def write(self, data: bytes) -> None:
         if self.closed:
             raise DeviceError("the board is gone")
-        for block in filter(None, data.split(b"\0")):
-            frame = decode(block)
+        *blocks, self.partial = (self.partial + data).split(b"\0")
+        for block in filter(None, blocks):
+            try:
+                frame = decode(block)
+            except FrameError:
+                self.object(messages.Objection.CORRUPT)
+                continue
+            number = (frame.session, frame.sequence)
             if frame.type == messages.Hello.NUMBER:
                 self.session = frame.session
             elif frame.session != self.session:
-                nak = messages.Nak(messages.Objection.SESSION)
-                self.out += encode(Frame(nak.NUMBER, self.session, 0, nak.pack()))
+                self.object(messages.Objection.SESSION)
                 continue
-            answer = self.answer(frame)
-            self.out += encode(Frame(answer.NUMBER, frame.session, frame.sequence, answer.pack()))
+            if number != self.last:  # else the answer kept
+                answer = self.answer(frame)
+                self.last = number
+                self.kept = encode(Frame(answer.NUMBER, *number, answer.pack()))
+            self.out += self.kept
+
+    def object(self, reason: messages.Objection) -> None:
+        nak = messages.Nak(reason)
+        self.out += encode(Frame(nak.NUMBER, self.session, 0, nak.pack()))
 
     def close(self) -> None:
         self.closed = True
