@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nnhost.errors import DifferenceError
+from nnhost.errors import DifferenceError, NnhostError
 from nnhost.files import write_atomically
 from nnhost.generate import Network
 from nnhost.ir import Program
@@ -24,6 +24,8 @@ _DIGESTS = {
     "crc": "digest of the state",
     "digest": "digest of the state",
 }
+_NAMES = {**_DIGESTS, "loss_milli": "loss"}
+_MOST_ELEMENTS = 1000  # the states are kept whole
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,16 @@ def difference(
         "sample": moment.sample.hex(),
         "reported": dict(board),
         "expected": dict(simulator),
-        "differing": [vars(element) for element in elements],
+        "differing": [vars(element) for element in elements[:_MOST_ELEMENTS]],
         "board_state": board_state.hex() if board_state is not None else None,
         "simulator_state": simulator_state.hex(),
         "formats": network.plan.describe(),
     }
-    path = folder / f"difference-{moment.step}.json"
-    write_atomically(path, json.dumps(evidence, indent=1).encode())
+    kept = _kept(folder / f"difference-{moment.step}.json", evidence)
 
     facts = [
-        _fact(network, name, board[name], simulator[name])
+        f"{_NAMES.get(name, name)} {_shown(network, name, board[name])} on the board, "
+        f"{_shown(network, name, simulator[name])} in the simulator"
         for name in simulator
         if board[name] != simulator[name]
     ]
@@ -106,19 +108,24 @@ def difference(
     elif board_state is not None:
         facts.append("the state afterwards is the same")
     return DifferenceError(
-        f"{board_name} and the simulator differ {moment.where}: " + "; ".join(facts),
-        help=f"all that is known is in {path}; "
-        f"nnhost verify --board all --steps {moment.step} shows which boards differ",
+        f"{board_name} and the simulator differ {moment.where}: {'; '.join(facts)}",
+        help=f"{kept}; nnhost verify --board all --steps {moment.step} shows which boards differ",
     )
 
 
-def _fact(network: Network, name: str, board: int, simulator: int) -> str:
-    """One value of both sides, as the user reads it."""
-    show: Callable[[int], str] = str
+def _kept(path: Path, evidence: Mapping[str, object]) -> str:
+    """Writes the evidence; tells where it is."""
+    try:
+        write_atomically(path, json.dumps(evidence, indent=1).encode())
+    except NnhostError as error:  # the difference is what matters
+        return error.message
+    return f"all that is known is in {path}"
+
+
+def _shown(network: Network, name: str, value: int) -> str:
+    """A value as the user reads it."""
     if name == "loss":
-        show = lambda loss: f"{loss * network.plan.loss_scale:.6g} ({loss})"  # noqa: E731
-    elif name == "loss_milli":
-        name, show = "loss", lambda loss: f"{loss / 1000:.3f}"
-    elif name in _DIGESTS:
-        name, show = _DIGESTS[name], "{:04X}".format
-    return f"{name} {show(board)} on the board, {show(simulator)} in the simulator"
+        return f"{value * network.plan.loss_scale:.6g} ({value})"
+    if name == "loss_milli":
+        return f"{value / 1000:.3f}"
+    return f"{value:04X}" if name in _DIGESTS else str(value)

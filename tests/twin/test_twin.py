@@ -96,6 +96,14 @@ def test_a_false_report_stops_the_training(twin, board, tmp_path, field):
     assert "the state afterwards is the same" in str(caught.value)
 
 
+def test_evidence_that_cannot_be_kept_hides_nothing(twin, board, tmp_path):
+    (tmp_path / "evidence").write_text("a file where the folder should be")
+    board.faults[7] = lambda board: {"loss": 7}
+    with pytest.raises(DifferenceError, match="differ at step 7") as caught:
+        twin.train()
+    assert "cannot write" in caught.value.help
+
+
 def test_both_losses_are_named(twin, board, network):
     reference = simulate(network.project, steps=3).losses[2]
     board.faults[3] = lambda board: {"loss": 1}
