@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 STACK_LEAST = 32  # bytes that an 8051's stack must find free in iram
-REGISTER_BANK = 8
 
 
 def mcs51_sizes(image):
@@ -24,19 +23,15 @@ def mcs51_sizes(image):
         return int(re.search(rf"^ *{memory} .*?(\d+) +\d+ *$", text, re.M)[1])
 
     iram = int(re.search(r"Stack starts at: 0x(\w+)", text)[1], 16)
-    if "Couldn't get" in text:  # the linker found no place for some: add up what was asked for
-        iram = REGISTER_BANK + sum(map(internal_bytes, image.parent.rglob("*.rel")))
+    homeless = re.findall(r"Couldn't get (\d+) bytes", text)
+    if homeless:  # add to them what did find a place in the map of iram
+        cells = "".join(re.findall(r"^0x..:\|(.*)$", text, re.M)).replace("|", "")
+        iram = sum(cell not in " S" for cell in cells) + sum(map(int, homeless))
     return {
         "flash": total("ROM/EPROM/FLASH"),
         "iram": iram + STACK_LEAST,
         "xram": total("EXTERNAL RAM"),
     }
-
-
-def internal_bytes(module):
-    """What a compiled module wants of iram."""
-    areas = re.findall(r"^A (\w+) size (\w+)", module.read_text(), re.M)
-    return sum(int(size, 16) for name, size in areas if name in ("DSEG", "ISEG", "OSEG"))
 
 
 def elf_sizes(image):
@@ -58,6 +53,9 @@ def elf_sizes(image):
 def main(record_path, image):
     record = json.loads(Path(record_path).read_text(encoding="utf-8"))["nnhost"]
     image = Path(image)
+    if record["family"] == "mcs51" and not image.with_suffix(".mem").exists():
+        print("error: SDCC has linked nothing, and does not say so", file=sys.stderr)
+        return 1
     sizes = mcs51_sizes(image) if record["family"] == "mcs51" else elf_sizes(image)
     image.with_name("sizes.json").write_text(json.dumps(sizes))
     limits = {memory: limit["size"] for memory, limit in record["memories"].items()}

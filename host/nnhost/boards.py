@@ -145,9 +145,11 @@ class Board:
         """Those of its tools that are not there."""
         return [need for need in self.tools if shutil.which(need.name) is None]
 
-    def as_json(self) -> dict[str, object]:
-        """The object that `nnhost boards --json` prints."""
+    def as_json(self, root: Path = Path()) -> dict[str, object]:
+        """The object that `nnhost boards --json` prints, for the project in `root`."""
         missing = [need.name for need in missing_packages() + self.missing_tools()]
+        if self.official and not (root / ".pio/platforms" / self.official.platform).is_dir():
+            missing.append(f"PlatformIO's {self.official.platform}, downloaded at the first build")
         return {
             "name": self.name,
             "kind": self.kind,

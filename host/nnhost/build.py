@@ -146,9 +146,8 @@ def platformio_ini(firmware: str) -> str:
     lines += ["", "; Real boards. PlatformIO downloads their platforms and uploaders at first use."]
     for board in BOARDS.values():
         if board.official:
-            official = board.official
-            lines += ["", f"[env:{board.name}]", f"platform = {official.platform}"]
-            lines += [f"board = {official.board}"]
+            lines += ["", f"[env:{board.name}]", f"platform = {board.official.platform}"]
+            lines += [f"board = {board.official.board}", f"board_build.f_cpu = {board.clock}L"]
     return "\n".join([*lines, ""])
 
 

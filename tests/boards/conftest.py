@@ -18,7 +18,6 @@ from nnhost.paths import firmware_dir
 
 ECHO = Path(__file__).parent / "echo"
 VIRTUAL = [name for name, board in BOARDS.items() if not board.official]
-REAL = [name for name, board in BOARDS.items() if board.official]
 
 
 def make_project(root: Path, core: Path = ECHO) -> Path:
@@ -31,7 +30,7 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
     for header in ("nn_port.h", "nn_types.h"):
         shutil.copy(firmware_dir() / "core" / header, firmware / "core")
     ini = re.sub(
-        r"\[env:(\S+)\]\nplatform = .*\nboard = .*",
+        r"\[env:(\S+)\]\nplatform = .*\nboard = .*\nboard_build.*",
         r"[env:\1]\nextends = virtual\nboard = \1",
         platformio_ini("firmware"),
     )
