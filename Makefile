@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test fuzz accuracy clean
+.PHONY: help setup demo test verify fuzz accuracy clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
 	@echo "make test      set up, then run every check and test"
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
+	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
 	@echo "make fuzz      thousands of drawn nets instead of hundreds"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
 	@echo "make clean     remove what builds and tests made, but not .venv"
@@ -22,11 +23,15 @@ test:
 	@$(PYTHON) scripts/setup.py --tests
 	@scripts/check
 
+verify: setup
+	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross
+
 fuzz: setup
-	HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest -n 2 -m fuzz
+	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py
+	HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest -n 2 tests/arithmetic/test_ir.py tests/project tests/data
 
 accuracy: setup
-	.venv/bin/python scripts/accuracy.py
+	.venv/bin/python bench/accuracy.py
 
 clean:
 	rm -rf build dist .pio .nnhost examples/*/build examples/*/.pio examples/*/.nnhost

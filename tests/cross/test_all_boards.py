@@ -1,0 +1,70 @@
+"""Every virtual board trains xor, iris and digits as both engines of the simulator do.
+
+A few combinations by default, each of the twelve with ``make verify`` (NNHOST_FULL_MATRIX=1).
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+
+import pytest
+
+from nnhost import simulate
+from nnhost.boards import BOARDS
+from nnhost.paths import examples_dir
+from nnhost.project import load_project
+from nnhost.verify import choose, verify
+
+STEPS = 200
+#: Boards that cannot hold a net, by what it needs of them.
+TOO_SMALL = {
+    "xor": {"sgd q8": set(), "momentum q8": {"sim89c52"}, "sgd q16": {"sim89c52"},
+            "momentum q16": {"sim89c52"}},
+    "iris": dict.fromkeys(("sgd q8", "momentum q8", "sgd q16", "momentum q16"), {"sim89c52"}),
+    "digits": {"sgd q8": {"sim89c52"}, "momentum q8": {"sim89c52"}, "sgd q16": {"sim89c52"},
+               "momentum q16": {"sim89c52"}},
+}  # fmt: skip
+QUICK = [("xor", "sgd", "q8"), ("iris", "momentum", "q16"), ("digits", "momentum", "q8")]
+FULL = list(product(TOO_SMALL, ("sgd", "momentum"), ("q8", "q16")))
+
+
+@pytest.mark.parametrize(
+    ("example", "optimizer", "preset"), FULL if os.environ.get("NNHOST_FULL_MATRIX") else QUICK
+)
+def test_all_boards_agree_with_both_engines(example: str, optimizer: str, preset: str) -> None:
+    lr = {"sgd": 0.03125, "momentum": 0.00390625}[optimizer]
+    overrides = [f"train.optimizer={optimizer}", f"net.preset={preset}", f"train.lr={lr}"]
+    project = load_project(examples_dir() / example, overrides)
+    digests = {simulate(project, engine=e, steps=STEPS).digest for e in ("numpy", "native")}
+    assert len(digests) == 1
+
+    verdicts = {v.board: v for v in verify(project, choose(["all"]), STEPS)}
+
+    assert set(verdicts) == {b.name for b in BOARDS.values() if b.kind == "virtual"}
+    refused = {name for name, v in verdicts.items() if v.outcome == "refused"}
+    assert refused == TOO_SMALL[example][f"{optimizer} {preset}"]
+    for name, verdict in verdicts.items():
+        if name in refused:
+            assert "more than there are" in verdict.message, name
+        else:
+            assert (verdict.outcome, verdict.steps) == ("exact", STEPS), f"{name}: {verdict}"
+            assert {verdict.digest} == digests, name
+
+
+def test_xor_learns_without_a_mistake_on_the_smallest_board() -> None:
+    from nnhost import virtual_board
+
+    with virtual_board(load_project(examples_dir() / "xor"), "sim89c52") as board:
+        result = board.train()
+    assert result.exact
+    assert result.train_accuracy == 1.0
+
+
+def test_a_board_that_trains_from_its_flash_agrees_too() -> None:
+    project = load_project(examples_dir() / "iris", ["data.delivery=flash", "train.epochs=2"])
+    rows = 120
+    verdicts = verify(project, choose(["simstc8", "qemu-m0", "host"]), 2 * rows)
+    assert {(v.outcome, v.steps) for v in verdicts} == {("exact", 2 * rows)}
+    streamed = load_project(examples_dir() / "iris", ["train.epochs=2"])
+    assert {v.digest for v in verdicts} == {simulate(streamed, engine="native").digest}
