@@ -62,7 +62,7 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> RenderableType:
             Text(v.board, "bold"), Text(v.outcome, _OUTCOME_STYLES[v.outcome]),
             f"{v.steps:,}" if ran else "", v.digest or "",
             f"{v.steps / v.seconds:,.0f}" if ran and v.seconds else "",
-            v.message.removeprefix(f"{v.board}: "),
+            v.message.replace(f"{v.board}: ", ""),
         )  # fmt: skip
     return table
 
