@@ -10,6 +10,7 @@ import sys
 import click
 import pytest
 
+from nnhost.boards import get
 from nnhost.cli import main, verbs
 
 NET = '[net]\nhidden = [3]\n[train]\nepochs = 2\n[data]\nsource = "iris"\n[board]\nname = "host"\n'
@@ -268,9 +269,11 @@ def test_boards_for_programs(call):
 
 def test_boards_for_people(call):
     _, out, _ = call("boards")
+    board = get("simstc8")
     line = next(line for line in out.splitlines() if line.startswith("simstc8"))
+    clock = f"{board.clock / 1e6:g} MHz"
     assert " ".join(line.split()) == (
-        "simstc8 8052 64 KB 256 B iram + 8 KB xram 11.0592 MHz simulated"
+        f"simstc8 8052 64 KB 256 B iram + 8 KB xram {clock} {board.status}"
     )
 
 
