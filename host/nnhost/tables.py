@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,18 +17,24 @@ _OUTCOME_STYLES = {"exact": "green", "refused": "yellow", "differs": "bold red",
 
 
 def boards_table(boards: Iterable[Board]) -> RenderableType:
-    """One line a board."""
+    """One line a board; below, what is missing and to which."""
     table = _table("board", "chip", "flash", "RAM", "clock", "status", "")
+    lacking: dict[str, list[str]] = {}
     for board in boards:
         ram = " + ".join(f"{_size(memory.size)} {space}" for space, memory in board.ram.items())
         missing = board.as_json()["missing"]
         assert isinstance(missing, list)
+        for need in missing:
+            lacking.setdefault(need, []).append(board.name)
         clock = f"{board.clock / 1e6:g} MHz" if board.clock else ""
         table.add_row(
             Text(board.name, "bold"), board.cpu, _size(board.flash.size), ram.removesuffix(" ram"),
-            clock, board.status, Text(f"needs {', '.join(missing)}" if missing else "", "yellow"),
+            clock, board.status, Text("not ready" if missing else "", "yellow"),
         )  # fmt: skip
-    return table
+    notes = [
+        Text(f"{', '.join(names)}: missing {need}", "yellow") for need, names in lacking.items()
+    ]
+    return Group(table, *([""] if notes else []), *notes)
 
 
 def checks_table(checks: Iterable[Check]) -> RenderableType:
