@@ -20,9 +20,7 @@ static void load(const uint8_t *sample) {
     }
 }
 
-void nn_native_reset(uint16_t seed) {
-    nn_train_start(seed);
-}
+void nn_native_reset(uint16_t seed) { nn_train_start(seed); }
 
 /* Steps on until `epochs` are complete, at most `steps`; returns how many steps were made. */
 uint32_t nn_native_train(const uint8_t *samples, uint16_t epochs, uint32_t steps,
