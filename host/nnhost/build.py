@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,8 @@ def build(project: Project, board: Board) -> Built:
     Raises `NnhostError` if something that PlatformIO needs is missing, if the net cannot be
     planned or if the C does not compile, and `CapacityError` if a memory overflows.
     """
-    return _make(project, board, [])
+    check_needs(project.root, board)
+    return compile_firmware(project.root, board, files=board_sources(prepare(project), board))
 
 
 def flash(project: Project, board: Board, port: str | None = None) -> Built:
@@ -66,16 +67,12 @@ def flash(project: Project, board: Board, port: str | None = None) -> Built:
 
     Raises `NnhostError` as `build` does, and `DeviceError` if the upload fails.
     """
-    arguments = ["--target", "upload"]
-    return _make(project, board, [*arguments, "--upload-port", port] if port else arguments)
-
-
-def _make(project: Project, board: Board, arguments: Sequence[str]) -> Built:
     check_needs(project.root, board)
     files = board_sources(prepare(project), board)
-    with _alone(project.root, board):
-        write(files, project.root / "build" / board.name)
-        return compile_firmware(project.root, board, arguments)
+    arguments = ["--target", "upload"]
+    if port:
+        arguments += ["--upload-port", port]
+    return compile_firmware(project.root, board, arguments, files)
 
 
 def check_needs(root: Path, board: Board) -> None:
@@ -88,8 +85,12 @@ def check_needs(root: Path, board: Board) -> None:
 def _firmware(root: Path) -> Path:
     """The firmware's folder, as platformio.ini names it."""
     settings = configparser.ConfigParser(interpolation=None)
-    if not settings.read(root / "platformio.ini", encoding="utf-8"):
-        raise NnhostError(f"{root} has no platformio.ini", help="nnhost new makes one")
+    try:
+        if not settings.read(root / "platformio.ini", encoding="utf-8"):
+            raise NnhostError(f"{root} has no platformio.ini", help="nnhost new makes one")
+    except configparser.Error as error:
+        reason = str(error).splitlines()[0]
+        raise NnhostError(f"{root / 'platformio.ini'} cannot be read: {reason}") from None
     firmware = root / settings.get("nnhost", "firmware", fallback="")
     if not (firmware / "platform").is_dir():
         raise NnhostError(
@@ -99,21 +100,18 @@ def _firmware(root: Path) -> Path:
     return firmware
 
 
-def compile_firmware(root: Path, board: Board, arguments: Sequence[str] = ()) -> Built:
-    """Have PlatformIO make what lies in `root`/build/<board>, with further arguments."""
-    output = _run_pio(root, board, arguments)
-    image = _image(root, board)
-    if output.code != 0:
-        raise _failure(root, board, output)
-    ram = json.loads(image.with_name("sizes.json").read_text(encoding="utf-8"))
-    return Built(
-        image=image,
-        program=_program(root / "build" / board.name),
-        flash=ram.pop("flash"),
-        flash_limit=board.flash.size,
-        ram=ram,
-        ram_limit={space: memory.size for space, memory in board.ram.items()},
-    )
+def compile_firmware(
+    root: Path, board: Board, arguments: Sequence[str] = (), files: Mapping[str, str] | None = None
+) -> Built:
+    """Have PlatformIO make the firmware from `root`/build/<board>, once `files` are written there;
+    with further arguments for `pio run`."""
+    with _alone(root, board):
+        if files is not None:
+            write(dict(files), root / "build" / board.name)
+        output = _run_pio(root, board, arguments)
+        if output.code != 0:
+            raise _failure(root, board, output)
+        return _built(root, board)
 
 
 def platformio_ini(firmware: str) -> str:
@@ -255,6 +253,19 @@ def _program(generated: Path) -> int:
     config = (generated / "nn_config.h").read_text(encoding="utf-8")
     found = re.search(r"^#define NN_PROGRAM (0x\w+?)UL", config, re.M)
     return int(found[1], 16) if found else 0
+
+
+def _built(root: Path, board: Board) -> Built:
+    image = _image(root, board)
+    ram = json.loads(image.with_name("sizes.json").read_text(encoding="utf-8"))
+    return Built(
+        image=image,
+        program=_program(root / "build" / board.name),
+        flash=ram.pop("flash"),
+        flash_limit=board.flash.size,
+        ram=ram,
+        ram_limit={space: memory.size for space, memory in board.ram.items()},
+    )
 
 
 def _failure(root: Path, board: Board, output: _Output) -> NnhostError:

@@ -148,6 +148,9 @@ def test_needs_are_checked_before(
     (tmp_path / "nn.toml").touch()
     with pytest.raises(NnhostError, match=r"has no platformio\.ini"):
         check_needs(tmp_path, board)
+    (tmp_path / "platformio.ini").write_text("[nnhost\n")
+    with pytest.raises(NnhostError, match=r"platformio\.ini cannot be read: "):
+        check_needs(tmp_path, board)
     (tmp_path / "platformio.ini").write_text(platformio_ini("/nowhere/firmware"))
     with pytest.raises(NnhostError, match="/nowhere/firmware") as caught:
         check_needs(tmp_path, board)
