@@ -24,6 +24,7 @@ Integers = NDArray[np.int64]
 
 MAX_FAN_IN = 4095
 MAX_ROWS = 65535
+LEAST_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class Plan:
         }
 
 
-def _bits(preset: Preset, fan_in: int, last: bool) -> int:
+def _bits(preset: Preset, fan_in: int, number: int, last: bool) -> int:
     """Magnitude bits of unsigned inputs of a layer, so that its sums are proven in 32 bits.
 
     16-bit weights times (fan_in + 1) inputs of b bits stay below 2^31 when
@@ -233,7 +234,14 @@ def _bits(preset: Preset, fan_in: int, last: bool) -> int:
     """
     if preset.activation_bits is not None:
         return preset.activation_bits
-    return min(14, 16 - fan_in.bit_length() - int(last))
+    bits = min(14, 16 - fan_in.bit_length() - int(last))
+    if bits < LEAST_BITS:
+        raise UsageError(
+            f"layer {number} sums {fan_in} inputs: 32 bits leave each of them {bits} beside the"
+            f" 16-bit weights of preset {preset.name}, and less than {LEAST_BITS} do not learn",
+            help='set preset = "q8" in [net], or use fewer units or inputs',
+        )
+    return bits
 
 
 def _input_format(kind: str, bits: int) -> Format:
@@ -242,16 +250,18 @@ def _input_format(kind: str, bits: int) -> Format:
     return Format(signed(bits - 1), bits - 3)
 
 
-def _layer_rate(plan_rate: tuple[int, int], shift: int, what: str) -> None:
+def _check_rate(lr: float, shift: int, number: int) -> None:
+    """Refuse a learning rate whose updates of a layer do not fit their shift."""
     if shift < 0:
         raise UsageError(
-            f"the learning rate is too large for {what}: its updates overflow 16 bits",
-            help=f"lower [train] lr to at most {plan_rate[0] * 2.0 ** (-plan_rate[1] + shift):.3g}",
+            f"the learning rate is too large: factor{number}, the learning rate times the"
+            f" gradients of layer {number}, would need {16 - shift} bits, and has 16",
+            help=f"set [train] lr to at most {lr * 2.0**shift:.3g}",
         )
     if shift > 29:
         raise UsageError(
-            f"the learning rate is too small for {what}: no update would reach a weight",
-            help="raise [train] lr",
+            f"the learning rate is too small: no update would reach a weight of layer {number}",
+            help=f"set [train] lr to at least {lr * 2.0 ** (shift - 29):.3g}",
         )
 
 
@@ -288,7 +298,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     rate = ratio(train.lr / batch * loss.gradient_scale(outputs))
     depth = len(sizes) - 1
     layers: list[LayerPlan] = []
-    given = _input_format(dataset.kind, _bits(preset, sizes[0], depth == 1))
+    given = _input_format(dataset.kind, _bits(preset, sizes[0], 1, depth == 1))
     for n in range(depth):
         fan_in, fan_out = sizes[n], sizes[n + 1]
         last = n == depth - 1
@@ -298,7 +308,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         if not last:
             activation = net.activation[n]
             kind = ACTIVATIONS[activation]
-            bits = _bits(preset, sizes[n + 1], n + 1 == depth - 1)
+            bits = _bits(preset, sizes[n + 1], n + 2, n + 1 == depth - 1)
             output = kind.format(bits if kind.unsigned else bits - 1)
         if preset.seen_shift:
             seen_delta_shift, seen_delta = 8, INT8
@@ -331,7 +341,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             product,
             extra,
         )
-        _layer_rate(rate, layer.row_shift, f"layer {n + 1}")
+        _check_rate(train.lr, layer.row_shift, n + 1)
         layers.append(layer)
         if output is not None:
             given = output

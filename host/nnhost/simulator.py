@@ -68,7 +68,9 @@ def _sequence() -> Integers:
         x ^= (x << 7) & 0xFFFF
         x ^= x >> 9
         x ^= (x << 8) & 0xFFFF
-    return np.concatenate([out, out])
+    twice = np.concatenate([out, out])
+    twice.setflags(write=False)  # its slices become buffers of the simulators
+    return twice
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,76 @@
+"""What cannot be computed exactly is refused when the net is planned, with the cure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.drawn_nets import draw
+
+from nnhost.data import load
+from nnhost.errors import UsageError
+from nnhost.ir import BoundError
+from nnhost.lower import lower
+from nnhost.paths import examples_dir
+from nnhost.plan import Plan, make_plan
+from nnhost.project import load_project
+
+
+def plan(example: str, *overrides: str) -> Plan:
+    project = load_project(examples_dir() / example, overrides)
+    return make_plan(project, load(project.data, project.train.seed, project.root))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message", "cure"),
+    [
+        (["train.lr=100.0"], "too large: factor2", "at most"),
+        (["train.lr=1e-9"], "too small", "at least"),
+        (["net.preset=q16", "net.hidden=[1024]"], "layer 2 sums 1024 inputs", "q8"),
+        (["train.batch=2000"], "larger than the 1438 training rows", "full"),
+    ],
+)
+def test_what_does_not_fit_32_bits_is_refused(
+    overrides: list[str], message: str, cure: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        plan("digits", *overrides)
+    assert cure in caught.value.help
+
+
+@pytest.mark.parametrize("overrides", [["train.lr=100.0"], ["train.lr=1e-9", "train.batch=16"]])
+def test_the_learning_rate_that_an_error_proposes_is_accepted(overrides: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan("digits", *overrides)
+    proposed = caught.value.help.split()[-1]
+    batch = [o for o in overrides if "batch" in o]
+    # A layer after the first may ask for a little more.
+    for _ in range(3):
+        try:
+            lower(plan("digits", f"train.lr={float(proposed)}", *batch))
+            return
+        except UsageError as error:
+            proposed = error.help.split()[-1]
+    pytest.fail(f"still refused at {proposed}")
+
+
+def test_a_bound_that_cannot_be_proven_names_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = plan("digits")
+
+    def unprovable(_: Plan) -> None:
+        raise BoundError("values from 0 to 4294967296 fit no 32-bit type", "forward1")
+
+    monkeypatch.setattr("nnhost.lower._lower", unprovable)
+    with pytest.raises(UsageError, match=r"forward1.*fit no 32-bit type"):
+        lower(wide)
+
+
+def test_every_drawn_net_keeps_its_samples_in_their_formats() -> None:
+    for seed in range(40):
+        network = draw(seed)
+        lo, hi = network.plan.layers[0].input.interval
+        assert lo <= network.train.x.min()
+        assert network.train.x.max() <= hi
+        assert np.array_equal(
+            np.frombuffer(network.train.bytes(0), network.train.x_dtype, network.plan.n_inputs),
+            network.train.x[0],
+        )
