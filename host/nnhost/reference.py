@@ -48,6 +48,8 @@ class Reference:
         #: Learning rate for the gradient of one sample: the batch's mean is part of it.
         self.rate = m * 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
         self.momentum = plan.momentum / 256 if plan.optimizer == "momentum" else 0.0
+        #: Outputs that each class wants; a lone output stands for class 1.
+        self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
         shapes = [(p.fan_out, p.fan_in) for p in plan.layers]
         self.weights = [np.zeros(shape, self.dtype) for shape in shapes]
         self.biases = [np.zeros(rows, self.dtype) for rows, _ in shapes]
@@ -70,10 +72,8 @@ class Reference:
         """Wanted outputs (K,) for a class index or for real targets (K,)."""
         if self.plan.task == "regression":
             return np.asarray(y, self.dtype)
-        if self.plan.n_outputs == 1:
-            return np.array([y], self.dtype)
-        wanted: Real = np.arange(self.plan.n_outputs) == y
-        return wanted.astype(self.dtype)
+        wanted: Real = self.wanted[y]
+        return wanted
 
     def forward(self, x: Real) -> tuple[list[Real], list[Real]]:
         """Inputs and sums of each layer for one sample (n,) or many (N, n)."""

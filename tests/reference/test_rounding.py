@@ -31,13 +31,14 @@ class Different(Exception):
 
 
 def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[Plan, Dataset]]:
-    """Plans over both input kinds, both tasks, one and several outputs, all optimizers."""
+    """Plans with both input kinds and tasks, one and several outputs and layers, and optimizers."""
     tasks = [("classification", 3), ("classification", 2)]
     tasks += [("regression", 2)] if loss == "mse" else []
-    kinds = itertools.cycle(("z-score", "range"))
+    shapes = itertools.cycle((("z-score", [4]), ("range", [6, 4])))
     for (task, outputs), (optimizer, batch) in itertools.product(tasks, OPTIMIZER_CASES):
-        data = dataset(seed, 5, outputs, task, next(kinds))
-        yield plan(data, preset, loss, [6, 4], activation, optimizer=optimizer, batch=batch), data
+        kind, hidden = next(shapes)
+        data = dataset(seed, 5, outputs, task, kind)
+        yield plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch), data
 
 
 def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
