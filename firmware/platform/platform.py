@@ -76,15 +76,16 @@ def provide_scons(packages_dir):
         ".piopm": json.dumps({"type": "tool", **package, "spec": spec}),
     }
     # Other builds may be doing the same at this moment: make it aside, then rename it.
+    offered = packages_dir / "tool-scons"
     packages_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=packages_dir, prefix=".nnhost-") as temporary:
         made = Path(temporary) / "tool-scons"
         made.mkdir()
         for name, text in files.items():
             (made / name).write_text(text, encoding="utf-8")
-        shutil.rmtree(packages_dir / "tool-scons", ignore_errors=True)
         try:
-            made.rename(packages_dir / "tool-scons")
-        except OSError:
-            if not (packages_dir / "tool-scons" / ".piopm").exists():
-                raise
+            made.rename(offered)
+        except OSError:  # one is there: of another version, or just made by another build
+            if (offered / ".piopm").read_text(encoding="utf-8") != files[".piopm"]:
+                shutil.rmtree(offered)
+                made.rename(offered)

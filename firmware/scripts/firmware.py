@@ -7,6 +7,7 @@ the code generator, names sources, flags and memory limits, and has the sizes ch
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from SCons.Script import DefaultEnvironment
@@ -20,21 +21,33 @@ record_path = firmware / "boards" / f"{name}.json"
 record = json.loads(record_path.read_text(encoding="utf-8"))["nnhost"]
 memories = record["memories"]
 
-# In a checkout, nnhost lies beside its firmware, whether or not it is installed.
-search = [str(firmware.parent / "host"), os.environ.get("PYTHONPATH", "")]
-env["ENV"]["PYTHONPATH"] = os.pathsep.join(filter(None, search))
+
+def main():
+    # In a checkout, nnhost lies beside its firmware, whether or not it is installed.
+    search = [str(firmware.parent / "host"), os.environ.get("PYTHONPATH", "")]
+    env["ENV"]["PYTHONPATH"] = os.pathsep.join(filter(None, search))
+    if (project / "nn.toml").exists() and "NNHOST_GENERATED" not in os.environ:
+        generate()
+    add_flags = {"mcs51": add_mcs51, "cortex-m": add_cortex_m, "host": add_host}
+    add_flags[record["family"]]()
+    add_sources()
+    add_targets()
 
 
 def generate():
-    """Writes the net's sources. A project without nn.toml brings its own."""
-    if os.environ.get("NNHOST_GENERATED") or not (project / "nn.toml").exists():
-        return
-    command = [env.subst("$PYTHONEXE"), "-m", "nnhost.generate", "--board", name]
-    if subprocess.run([*command, "--project", project], env=env["ENV"]).returncode != 0:
+    """Writes the net's sources. (A project without nn.toml brings its own.)"""
+    python = env.subst("$PYTHONEXE")
+    command = [python, "-m", "nnhost.generate", "--project", project, "--board", name]
+    made = subprocess.run(command, env=env["ENV"], stderr=subprocess.PIPE, text=True)
+    if "No module named" in made.stderr:
+        made.stderr = f"error: PlatformIO runs in {python}, where nnhost is not installed\n"
+        made.stderr += "help: call the pio that is installed beside nnhost\n"
+    sys.stderr.write(made.stderr)
+    if made.returncode != 0:
         env.Exit(1)
 
 
-def add_mcs51_flags():
+def add_mcs51():
     env.Replace(OBJSUFFIX=".rel")
     limits = {
         "--iram-size": memories["iram"]["size"],
@@ -49,17 +62,17 @@ def add_mcs51_flags():
     )
 
 
-def add_gcc_flags():
+def add_gcc():
     env.Append(
         CFLAGS=["-std=c99"],
         CCFLAGS=["-Wall", "-Wextra", "-Wconversion", "-Werror"],
+        LINKFLAGS=["-Wl,--gc-sections"],
     )
     env.Append(CCFLAGS=["-ffunction-sections", "-fdata-sections", *record["flags"]])
-    env.Append(LINKFLAGS=["-Wl,--gc-sections"])
 
 
-def add_cortex_m_flags():
-    add_gcc_flags()
+def add_cortex_m():
+    add_gcc()
     cpu = ["-mthumb", f"-mcpu={record['cpu']}"]
     env.Append(CCFLAGS=cpu, LINKFLAGS=[*cpu, "-nostartfiles", "--specs=nano.specs"])
     for space, memory in memories.items():
@@ -69,39 +82,35 @@ def add_cortex_m_flags():
     env.Replace(LDSCRIPT_PATH=str(firmware / "ports" / "cortex-m" / "nn_cortex_m.ld"))
 
 
-def add_host_flags():
-    add_gcc_flags()
+def add_host():
+    add_gcc()
     env.Append(CPPDEFINES=[("_POSIX_C_SOURCE", "200809L")])
 
 
+def add_sources():
+    folders = [firmware / "core", *(firmware / "ports" / port for port in record["ports"])]
+    if "NN_KERNELS 1" in (generated / "nn_config.h").read_text(encoding="utf-8"):
+        folders.append(firmware / "kernels" / record["family"])
+    folders.append(generated)
+    env.Append(
+        CPPPATH=[str(folder) for folder in folders],
+        CPPDEFINES=list(record.get("defines", {}).items()),
+    )
+    for folder in folders:
+        env.BuildSources(f"$BUILD_DIR/{folder.parent.name}/{folder.name}", str(folder))
+
+
+def add_targets():
+    size = f'"$PYTHONEXE" "{firmware / "scripts" / "size.py"}" "{record_path}" "$TARGET"'
+    env.AddPostAction("$PROGPATH", env.VerboseAction(size, "Checking the size of $TARGET"))
+    env.AddCustomTarget(
+        "train",
+        env.Alias("upload"),
+        '"$PYTHONEXE" -m nnhost -C "$PROJECT_DIR" watch --board $PIOENV',
+        title="Train",
+        description="Flash the board, train on it and watch",
+    )
+
+
 if not env.IsCleanTarget():
-    generate()
-
-{"mcs51": add_mcs51_flags, "cortex-m": add_cortex_m_flags, "host": add_host_flags}[
-    record["family"]
-]()
-
-folders = [firmware / "core", *(firmware / "ports" / port for port in record["ports"])]
-if "NN_KERNELS 1" in (generated / "nn_config.h").read_text(encoding="utf-8"):
-    folders.append(firmware / "kernels" / record["family"])
-env.Append(
-    CPPPATH=[str(folder) for folder in [generated, *folders]],
-    CPPDEFINES=list(record.get("defines", {}).items()),
-)
-for folder in [*folders, generated]:
-    env.BuildSources(f"$BUILD_DIR/{folder.parent.name}/{folder.name}", str(folder))
-
-env.AddPostAction(
-    "$PROGPATH",
-    env.VerboseAction(
-        f'"$PYTHONEXE" "{firmware / "scripts" / "size.py"}" "{record_path}" "$TARGET"',
-        "Checking the size of $TARGET",
-    ),
-)
-env.AddCustomTarget(
-    "train",
-    env.Alias("upload"),
-    '"$PYTHONEXE" -m nnhost -C "$PROJECT_DIR" watch --board $PIOENV',
-    title="Train",
-    description="Flash the board, train on it and watch",
-)
+    main()

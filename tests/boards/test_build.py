@@ -130,7 +130,9 @@ def test_what_does_not_compile_is_told_in_a_line(
     assert re.search(line, log.read_text())
 
 
-def test_boards_are_built_at_the_same_time(tmp_path: Path) -> None:
+def test_boards_are_built_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a project and under a user to whom PlatformIO is new."""
+    monkeypatch.setenv("PLATFORMIO_CORE_DIR", str(tmp_path / "core"))
     root = make_project(tmp_path / "project")
     names = ["simstc8", "host", "qemu-m0", "host"]
     with ThreadPoolExecutor(4) as pool:

@@ -123,3 +123,27 @@ def test_a_compiler_without_its_library(tmp_path: Path, monkeypatch: pytest.Monk
     found = {check.name: check for check in checks(None)}
     assert not found["arm-none-eabi-gcc"].ok
     assert "libnewlib" in found["arm-none-eabi-gcc"].cure
+
+
+def amount(size: int) -> str:
+    for unit, name in ((1 << 20, "MB"), (1 << 10, "KB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_page_about_boards_says_the_same(name: str) -> None:
+    board = BOARDS[name]
+    ram = {space: amount(memory.size) for space, memory in board.ram.items()}
+    row = [
+        name,
+        board.title,
+        f"{board.clock / 1e6:g} MHz" if board.clock else "",
+        amount(board.flash.size),
+        ", ".join(size if space == "ram" else f"{size} {space}" for space, size in ram.items()),
+        f"{board.baud} baud" if board.baud else "",
+        board.status,
+    ]
+    page = (ROOT / "docs" / "boards.md").read_text()
+    assert f"| {' | '.join(row)} |".replace("|  |", "| |") in page
