@@ -9,12 +9,14 @@
 #define AIRCR NN_REGISTER(0xE000ED0CUL)
 #define AIRCR_RESET 0x05FA0004UL /* SYSRESETREQ, with its key */
 
-extern uint32_t nn_data_load[];
-extern uint32_t nn_data_begin[];
-extern uint32_t nn_data_end[];
-extern uint32_t nn_bss_begin[];
-extern uint32_t nn_bss_end[];
+extern const uint32_t nn_data_load[];
+extern uint32_t nn_data[];
+extern uint32_t nn_bss[];
 extern uint32_t nn_stack_end[];
+
+/* Not variables: their addresses are numbers of words. */
+extern uint32_t nn_data_words[];
+extern uint32_t nn_bss_words[];
 
 int main(void);
 void nn_startup(void);
@@ -39,14 +41,14 @@ __attribute__((section(".vectors"), used)) static const nn_vectors_t vectors = {
 };
 
 void nn_startup(void) {
-    const uint32_t *from = nn_data_load;
-    uint32_t *to;
-    for (to = nn_data_begin; to < nn_data_end; to++) {
-        *to = *from;
-        from++;
+    const uintptr_t data_words = (uintptr_t)nn_data_words;
+    const uintptr_t bss_words = (uintptr_t)nn_bss_words;
+    uintptr_t i;
+    for (i = 0U; i < data_words; i++) {
+        nn_data[i] = nn_data_load[i];
     }
-    for (to = nn_bss_begin; to < nn_bss_end; to++) {
-        *to = 0U;
+    for (i = 0U; i < bss_words; i++) {
+        nn_bss[i] = 0U;
     }
     (void)main();
     halt();
