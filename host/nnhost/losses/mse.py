@@ -6,8 +6,6 @@ class targets of 0 and 1; a saturated error acts as a clipped gradient.
 
 from __future__ import annotations
 
-import numpy as np
-
 from nnhost.fixed import saturate
 from nnhost.ir import Expr, Map, Var, rounded_shift, total
 from nnhost.losses.base import Loss, Outputs, Real, loss_buffer, predict_class
