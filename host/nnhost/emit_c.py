@@ -31,7 +31,17 @@ from nnhost.ir import (
     type_bytes,
     walk,
 )
-from nnhost.kernels import Rule, match
+from nnhost.kernels import (
+    Found,
+    Hole,
+    LoopRule,
+    Rule,
+    Rules,
+    Space,
+    match,
+    row_kernel,
+    sum_kernel,
+)
 
 _SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "shl": "<<", "shr": ">>",
@@ -71,9 +81,10 @@ class _Scope:
 class _Function:
     """Writes the body of one Map."""
 
-    def __init__(self, m: Map, rules: tuple[Rule, ...] = ()) -> None:
+    def __init__(self, m: Map, rules: Rules = (), space: Space | None = None) -> None:
         self.map = m
         self.rules = rules
+        self.space = space
         self.count = 0
         self.scopes: list[_Scope] = [_Scope(None)]
         self.uses: dict[Expr, int] = {}
@@ -192,7 +203,12 @@ class _Function:
                 x, y = self.operand(a, kind, e), self.operand(b, kind, e)
                 return _converted(f"({x} {_SYMBOLS[name]} {y})", kind, result)
             case Reduce():
-                return self.reduce(e, result)
+                if (kernel := sum_kernel(self.rules, e, self.space)) is None:
+                    return self.reduce(e, result)
+                start = self.operand(e.init, "int32_t", e)
+                call = self.loop_call(*kernel, e)
+                code = call if e.init == Const(0) else f"({start} + {call})"
+                return _converted(code, "int32_t", result)
         raise TypeError(e)
 
     def kernel(self, e: Expr, result: str) -> str | None:
@@ -200,11 +216,35 @@ class _Function:
         if not isinstance(e, Op) or (e.op == "mul" and self.byte_product(*e.args)):
             return None
         for rule in self.rules:
-            found: dict[Buffer, Expr] = {}
-            if match(rule.pattern, e, found):
-                given = (self.operand(found[hole], hole.c_type, e) for hole in rule.holes)
+            found = Found()
+            if isinstance(rule, Rule) and match(rule.pattern, e, found):
+                given = (self.operand(found.scalars[h], h.c_type, e) for h in rule.holes)
                 return _converted(f"{rule.kernel}({', '.join(given)})", rule.result, result)
         return None
+
+    def loop_call(self, rule: LoopRule, found: Found, inside: Expr) -> str:
+        """A call of a kernel that runs a whole loop."""
+        var = found.indices[rule.loop]
+        assert isinstance(var, Var)
+        given = [self.argument(hole, found, var, inside) for hole in rule.holes]
+        given.append(f"{var.extent}U")
+        if rule.strided is not None:
+            matrix = found.arrays[rule.strided]
+            step = type_bytes(matrix.buffer.c_type)
+            if matrix.index[-1] != var:
+                step *= matrix.buffer.shape[-1]
+            given.append(f"{step}U")
+        return f"{rule.kernel}({', '.join(given)})"
+
+    def argument(self, hole: Hole, found: Found, var: Var, inside: Expr) -> str:
+        """A scalar's value, or the address of an array's element at the start of the loop."""
+        if not hole.shape:
+            return self.operand(found.scalars[hole], hole.c_type, inside)
+        matrix = found.arrays[hole]
+        if matrix.index[-1] == var:
+            return self.element(matrix.buffer, matrix.index[:-1])
+        at = tuple(Const(0) if i == var else i for i in matrix.index)
+        return f"&{self.element(matrix.buffer, at)}"
 
     def byte_product(self, a: Expr, b: Expr) -> bool:
         return all(type_bytes(self.kind(q)) == 1 for q in (a, b))
@@ -261,12 +301,18 @@ class _Function:
 
     def body(self) -> list[str]:
         m = self.map
-        for var in m.index:
+        row = row_kernel(self.rules, m, self.space)
+        loops = m.index if row is None else m.index[:-1]
+        for var in loops:
             self.scopes.append(_Scope(var))
         for zero, rest in skips(m).items():
-            self.skip_point(zero, rest)
-        value = self.operand(m.expr, m.dst.c_type, m.expr)
-        self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {_bare(value)};")
+            if row is None or (rest is None and free(zero) <= set(loops)):
+                self.skip_point(zero, rest)
+        if row is None:
+            value = self.operand(m.expr, m.dst.c_type, m.expr)
+            self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {_bare(value)};")
+        else:
+            self.scopes[-1].lines.append(f"{self.loop_call(*row, m.expr)};")
         while len(self.scopes) > 1:
             scope = self.scopes.pop()
             assert scope.var is not None
@@ -321,13 +367,13 @@ def _loop(var: Var, lines: list[str]) -> list[str]:
     ]
 
 
-def map_function(m: Map, rules: tuple[Rule, ...], stacked: bool) -> list[str]:
+def map_function(m: Map, rules: Rules, space: Space, stacked: bool) -> list[str]:
     """The C function of one Map, with its meaning in a comment; `stacked`: see `MemoryPlan`."""
     about = [f"/* {c_name(m.dst)}: {m.doc} */"] if m.doc else []
     return [
         *about,
         f"static void nn_map_{m.name}(void){' NN_STACKED' if stacked else ''} {{",
-        *(_INDENT + s for s in _Function(m, rules).body()),
+        *(_INDENT + s for s in _Function(m, rules, space).body()),
         "}",
         "",
     ]
@@ -364,13 +410,13 @@ def table_definition(b: Buffer) -> list[str]:
 
 
 def sections(
-    program: Program, rules: tuple[Rule, ...], stacked: frozenset[str] = frozenset()
+    program: Program, rules: Rules, space: Space, stacked: frozenset[str] = frozenset()
 ) -> list[str]:
-    """All Maps and section functions of a Program, with the kernels of a target's rules; the
-    locals of the Maps in `stacked` live on the stack."""
+    """All Maps and section functions of a Program, with the kernels of a target's rules for
+    buffers that live in `space`; the locals of the Maps in `stacked` live on the stack."""
     lines: list[str] = []
     for name, maps in program.sections.items():
         for m in maps:
-            lines += map_function(m, rules, m.name in stacked)
+            lines += map_function(m, rules, space, m.name in stacked)
         lines += section_function(name, maps)
     return lines

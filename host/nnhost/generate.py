@@ -7,6 +7,7 @@ module (``python -m nnhost.generate --project DIR --board NAME``) before it comp
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import zlib
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from nnhost.data import load
 from nnhost.emit_c import c_name, declaration, literal, sections, table_definition
 from nnhost.errors import NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
-from nnhost.kernels import RULES
+from nnhost.kernels import RULES, Rules
 from nnhost.link.generate import messages_header
 from nnhost.lower import fingerprint, lower
 from nnhost.memory import MemoryPlan, make_memory, placed
@@ -53,6 +54,11 @@ class Target:
             board.name, board.payload, board.baud, board.clock, board.internal, standalone,
             standalone, board.family if kernels and board.family in RULES else "",
         )  # fmt: skip
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of its kernels."""
+        return RULES.get(self.kernels, ())
 
     @classmethod
     def host(cls, *, standalone: bool) -> Target:
@@ -115,14 +121,15 @@ def sources(
     plan: Plan, program: Program, target: Target, network: Network | None = None
 ) -> dict[str, str]:
     """nn_config.h, nn_net.h and nn_net.c of a net on a target."""
-    memory = make_memory(program, target.internal)
+    memory = make_memory(program, target.internal, target.rules)
+    net = net_file(plan, program, target, memory)
     number = network.fingerprint if network else fingerprint(program)
     train = network.project.train if network else None
     epochs, seed = (train.epochs, train.seed) if train else (1, 1)
     return {
-        "nn_config.h": config_file(plan, program, target, number, epochs, seed),
+        "nn_config.h": config_file(plan, program, target, number, epochs, seed, _called(net)),
         "nn_net.h": header_file(plan, program, target),
-        "nn_net.c": net_file(plan, program, target, memory),
+        "nn_net.c": net,
     }
 
 
@@ -134,8 +141,19 @@ def _title(name: str, target: Target, about: list[str]) -> list[str]:
     return [*head, *([" *"] if about else []), *(f" * {line}" for line in about), " */"]
 
 
+def _called(net: str) -> list[str]:
+    """The kernels that nn_net.c calls: the others are not compiled."""
+    return sorted(set(re.findall(r"\bnn_kernel_\w+(?=\()", net)))
+
+
 def config_file(
-    plan: Plan, program: Program, target: Target, number: int, epochs: int, seed: int
+    plan: Plan,
+    program: Program,
+    target: Target,
+    number: int,
+    epochs: int,
+    seed: int,
+    kernels: list[str],
 ) -> str:
     """nn_config.h: numbers that the firmware's core is compiled with."""
     state, sample, trace = (
@@ -156,6 +174,7 @@ def config_file(
         ("NN_BATCH", f"{plan.batch}U", "rows a batch"),
         ("NN_EPOCHS", f"{epochs}U", "of stand-alone training"),
         ("NN_SEED", f"{seed}U", "of weights and visiting order"),
+        *((name.upper(), "1", "is called") for name in kernels),
     ]
     return "\n".join([
         *_title("nn_config.h", target, []),
@@ -254,7 +273,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     for name, count, buffers, _ in _segments(program):
         rows = [f"    {{(uint8_t *)&{c_name(b)}, {b.bytes}U}}," for b in buffers]
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
-    lines += sections(part, RULES.get(target.kernels, ()), memory.stacked)
+    lines += sections(part, target.rules, memory.space.__getitem__, memory.stacked)
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -371,7 +390,7 @@ def data_file(network: Network, target: Target) -> str:
 
 
 def _space(network: Network, target: Target, buffer: Buffer) -> str:
-    return make_memory(network.program, target.internal).space[buffer]
+    return make_memory(network.program, target.internal, target.rules).space[buffer]
 
 
 def _unpacked(buffer: Buffer, width: int, least: int) -> str:

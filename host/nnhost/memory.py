@@ -21,8 +21,8 @@ from nnhost.ir import (
     children,
     interval,
     type_bytes,
-    walk,
 )
+from nnhost.kernels import Rules, Space, row_kernel, sum_kernel, wanted_spaces
 
 #: Owned by the firmware's core, which declares them itself.
 CORE_OWNED = ("prng_state",)
@@ -43,6 +43,8 @@ class MemoryPlan:
 #: The Maps that do most of the work keep that, as far as this many bytes go; the others use the
 #: stack, which is slower and takes more code.
 FIXED_LOCALS = 75
+#: What a loop keeps while it calls a kernel: its counter and a 32-bit value.
+KEPT_FOR_CALL = 5
 STEP = ("forward", "measure", "backward", "update")
 
 
@@ -68,14 +70,25 @@ def loads(m: Map) -> dict[Buffer, int]:
     return found
 
 
-def local_bytes(m: Map) -> int:
+def local_bytes(m: Map, rules: Rules, space: Space) -> int:
     """Bytes that SDCC may take for the locals of a Map, from its 32-bit operations and loops."""
-    wide = sum(
-        type_bytes(c_type(interval(n), *map(interval, n.args))) == 4
-        for n in set(walk(m.expr))
-        if isinstance(n, Op)
-    )
-    return (wide, (8 * wide + 4) // 5, 3 * wide)[len(m.index)]
+    if row_kernel(rules, m, space):
+        return KEPT_FOR_CALL
+    kept = 0
+    wide = set()
+    below: list[Expr] = [m.expr]
+    while below:
+        e = below.pop()
+        if sum_kernel(rules, e, space):
+            assert isinstance(e, Reduce)
+            kept = KEPT_FOR_CALL
+            below.append(e.init)
+            continue
+        if isinstance(e, Op) and type_bytes(c_type(interval(e), *map(interval, e.args))) == 4:
+            wide.add(e)
+        below += children(e)
+    many = len(wide)
+    return kept + (many, (5 * many + 1) // 2, 3 * many)[len(m.index)]
 
 
 def placed(program: Program) -> list[Buffer]:
@@ -83,8 +96,9 @@ def placed(program: Program) -> list[Buffer]:
     return [b for b in program.buffers if b.role != "table" and b.name not in CORE_OWNED]
 
 
-def make_memory(program: Program, internal: int | None) -> MemoryPlan:
-    """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one."""
+def make_memory(program: Program, internal: int | None, rules: Rules = ()) -> MemoryPlan:
+    """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one. What the
+    kernels of `rules` take from the internal RAM goes there first."""
     buffers = placed(program)
     if internal is None:
         used = {"ram": sum(b.bytes for b in buffers)}
@@ -97,18 +111,23 @@ def make_memory(program: Program, internal: int | None) -> MemoryPlan:
             work[m.name] = sum(touched.values())
             for buffer, times in touched.items():
                 heat[buffer] = heat.get(buffer, 0) + times
+    space = dict.fromkeys(buffers, "NN_XDATA")
+    left = internal
+    wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
+
+    def rank(b: Buffer) -> tuple[bool, float, str]:
+        return (wanted.get(b) != "NN_IDATA", -heat.get(b, 0) / b.bytes, b.name)
+
+    for buffer in sorted(buffers, key=rank):
+        if buffer.bytes <= left and heat.get(buffer, 0) and wanted.get(buffer) != "NN_XDATA":
+            space[buffer] = "NN_IDATA"
+            left -= buffer.bytes
     stacked = []
     fixed = 0
     for m in sorted(program.maps(), key=lambda m: (-work.get(m.name, 0), m.name)):
-        fixed += local_bytes(m)
+        fixed += local_bytes(m, rules, space.__getitem__)
         if fixed > FIXED_LOCALS:
             stacked.append(m.name)
-    space = dict.fromkeys(buffers, "NN_XDATA")
-    left = internal
-    for buffer in sorted(buffers, key=lambda b: (-heat.get(b, 0) / b.bytes, b.name)):
-        if buffer.bytes <= left and heat.get(buffer, 0):
-            space[buffer] = "NN_IDATA"
-            left -= buffer.bytes
     used = {
         "idata": internal - left,
         "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA"),

@@ -7,6 +7,7 @@ sanitizers. `make fuzz` draws thousands (NNHOST_DRAWN_NETS).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from helpers import bare_boards
 from helpers.drawn_nets import describe, draw
 
 from nnhost import boards
+from nnhost.project import BuildSpec
 
 COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "200"))
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
@@ -29,6 +31,13 @@ def test_a_drawn_net_trains_alike_in_every_reading(seed: int, tmp_path: Path) ->
     assert bare_boards.mcs51(network, tmp_path / "mcs51") == wanted, about
     board = CORTEX_M[seed % len(CORTEX_M)]
     assert bare_boards.cortex_m(network, tmp_path / board, board) == wanted, f"{board}: {about}"
+
+
+@pytest.mark.parametrize("seed", range(min(COUNT, 12)))
+def test_an_8051_computes_the_same_without_its_kernels(seed: int, tmp_path: Path) -> None:
+    network = draw(seed)
+    portable = replace(network, project=replace(network.project, build=BuildSpec("portable")))
+    assert bare_boards.mcs51(portable, tmp_path) == bare_boards.expected(network)
 
 
 def test_drawn_nets_cover_what_there_is() -> None:

@@ -1,10 +1,15 @@
 /*
  * Kernels of the 8051, called by the generated net where host/nnhost/kernels.py has a rule. Each
- * computes exactly what the C that it replaces computes.
+ * computes exactly what the C that it replaces computes. nn_config.h names those that a net calls.
+ *
+ * Those in assembly are naked functions, each alone in its file: SDCC takes no notice of the
+ * registers that they change. The first argument comes in DPTR and the others in bytes of their own
+ * called _<function>_PARM_<n>; a 32-bit result leaves in DPL, DPH, B and A. n is never 0.
  */
 #ifndef NN_KERNEL_H
 #define NN_KERNEL_H
 
+#include "nn_config.h"
 #include "nn_types.h"
 
 /* `wide` clamped to 16 bits. */
@@ -12,5 +17,33 @@ int16_t nn_kernel_saturate(int32_t wide);
 
 /* word * byte, by two of the 8x8 products that the chip has an instruction for. */
 int32_t nn_kernel_multiply(int16_t word, uint8_t byte);
+
+/* Sum of (weight[i] >> 8) * x[i] for i below n. */
+int32_t nn_kernel_dot_u8(const int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, uint8_t n);
+
+/* The same with signed x, and `stride` bytes from one weight to the next. */
+int32_t nn_kernel_dot_s8(const int16_t NN_XDATA *weight, const int8_t NN_IDATA *x, uint8_t n,
+                         uint16_t stride);
+
+/*
+ * weight[i] = saturate(weight[i] - ((factor * x[i] + d[i]) >> 8)) for i below n, where
+ * d[i] = (dither + 157 * i) & 255.
+ */
+void nn_kernel_update_u8(int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, int16_t factor,
+                         uint8_t dither, uint8_t n);
+void nn_kernel_update_s8(int16_t NN_XDATA *weight, const int8_t NN_IDATA *x, int16_t factor,
+                         uint8_t dither, uint8_t n);
+
+/*
+ * velocity[i] = saturate(((decay * velocity[i] + d[i]) >> 8) - ((factor * x[i] + d[i]) >> 8)), with
+ * the same d.
+ */
+void nn_kernel_velocity_u8(int16_t NN_XDATA *velocity, const uint8_t NN_IDATA *x, int16_t factor,
+                           uint8_t dither, uint8_t decay, uint8_t n);
+void nn_kernel_velocity_s8(int16_t NN_XDATA *velocity, const int8_t NN_IDATA *x, int16_t factor,
+                           uint8_t dither, uint8_t decay, uint8_t n);
+
+/* weight[i] = saturate(weight[i] + velocity[i]) for i below n. */
+void nn_kernel_add(int16_t NN_XDATA *weight, const int16_t NN_XDATA *velocity, uint8_t n);
 
 #endif

@@ -15,7 +15,7 @@
 
 NN_XDATA int16_t nn_weight1[4][2]; /* weights of layer 1 less 128, in 2^-12, -32768..32767 */
 NN_IDATA int16_t nn_bias1[4]; /* biases of layer 1 less 128, in 2^-12, -32768..32767 */
-NN_IDATA int16_t nn_weight2[1][4]; /* weights of layer 2 less 128, in 2^-13, -32768..32767 */
+NN_XDATA int16_t nn_weight2[1][4]; /* weights of layer 2 less 128, in 2^-13, -32768..32767 */
 NN_IDATA int16_t nn_bias2[1]; /* biases of layer 2 less 128, in 2^-13, -32768..32767 */
 NN_XDATA uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
 NN_IDATA uint8_t nn_x[2]; /* inputs, 0..255 */
@@ -27,7 +27,7 @@ static NN_IDATA uint8_t nn_size[1]; /* |logit| in 16ths, 0..255 */
 static NN_XDATA uint16_t nn_loss; /* loss of the sample, 0..4257 */
 static NN_IDATA int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
 static NN_IDATA int8_t nn_seen_delta2[1]; /* delta2 as the backward pass sees it, -128..127 */
-static NN_XDATA int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
+static NN_IDATA int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
 static NN_IDATA uint16_t nn_draws2[1][2]; /* two random numbers a row, 0..65535 */
 static NN_IDATA int16_t nn_factor2[1]; /* learning rate times delta, a row, -32768..32767 */
 static NN_IDATA uint16_t nn_draws1[4][2]; /* two random numbers a row, 0..65535 */
@@ -186,33 +186,19 @@ void nn_epoch(void) {
 /* nn_activation1: tanh(W in + b) */
 static void nn_map_forward1(void) {
     for (uint8_t o = 0U; o < 4U; o++) {
-        int32_t sum0 = (int32_t)(int16_t)((int8_t)(nn_bias1[o] >> 8U) * 128); /* -81664..81026 */
-        for (uint8_t j = 0U; j < 2U; j++) {
-            const uint8_t t1 = nn_x[j]; /* 0..255 */
-            if (t1 == 0) {
-                continue;
-            }
-            sum0 = sum0 + (int32_t)(int16_t)((int8_t)(nn_weight1[o][j] >> 8U) * t1);
-        }
-        const int16_t t2 = (int16_t)((sum0 + 32) >> 6U); /* -1276..1266 */
-        const int16_t t3 = (int16_t)((t2 > -128) ? t2 : -128); /* -128..1266 */
-        const uint8_t t4 = (uint8_t)((int16_t)(int8_t)((t3 < 127) ? t3 : 127) + 128); /* 0..255 */
-        nn_activation1[o] = nn_tanh7[t4];
+        const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias1[o] >> 8U) * 128) + nn_kernel_dot_u8(nn_weight1[o], nn_x, 2U); /* -81664..81026 */
+        const int16_t t1 = (int16_t)((t0 + 32) >> 6U); /* -1276..1266 */
+        const int16_t t2 = (int16_t)((t1 > -128) ? t1 : -128); /* -128..1266 */
+        const uint8_t t3 = (uint8_t)((int16_t)(int8_t)((t2 < 127) ? t2 : 127) + 128); /* 0..255 */
+        nn_activation1[o] = nn_tanh7[t3];
     }
 }
 
 /* nn_logits: W in + b */
 static void nn_map_forward2(void) {
     for (uint8_t o = 0U; o < 1U; o++) {
-        int32_t sum0 = (int32_t)(int16_t)((int8_t)(nn_bias2[o] >> 8U) * 128); /* -81408..81792 */
-        for (uint8_t j = 0U; j < 4U; j++) {
-            const int8_t t1 = nn_activation1[j]; /* -128..127 */
-            if (t1 == 0) {
-                continue;
-            }
-            sum0 = sum0 + (int32_t)(int16_t)((int8_t)(nn_weight2[o][j] >> 8U) * t1);
-        }
-        nn_logits[o] = sum0;
+        const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias2[o] >> 8U) * 128) + nn_kernel_dot_s8(nn_weight2[o], nn_activation1, 4U, 2U); /* -81408..81792 */
+        nn_logits[o] = t0;
     }
 }
 
@@ -248,7 +234,7 @@ static void nn_map_size(void) NN_STACKED {
 }
 
 /* nn_loss: cross-entropy, in 256ths */
-static void nn_map_loss(void) {
+static void nn_map_loss(void) NN_STACKED {
     uint16_t sum0 = 0U; /* 0..4257 */
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint8_t t1 = nn_size[k]; /* 0..255 */
@@ -292,18 +278,11 @@ static void nn_map_see_delta2(void) NN_STACKED {
 /* nn_delta1: W^T delta times the derivative of tanh */
 static void nn_map_backward2(void) {
     for (uint8_t j = 0U; j < 4U; j++) {
-        int16_t sum0 = 0; /* -16256..16384 */
-        for (uint8_t o = 0U; o < 1U; o++) {
-            const int8_t t1 = nn_seen_delta2[o]; /* -128..127 */
-            if (t1 == 0) {
-                continue;
-            }
-            sum0 = (int16_t)(sum0 + (int16_t)((int8_t)(nn_weight2[o][j] >> 8U) * t1));
-        }
-        const int32_t t2 = nn_kernel_multiply(sum0, 2U); /* -32512..32768 */
-        const int8_t t3 = nn_activation1[j]; /* -128..127 */
-        const int32_t t4 = (int32_t)(int16_t)((t2 < 32767) ? t2 : 32767) * (int32_t)(uint16_t)(16384U - (uint16_t)(t3 * t3)); /* -532676608..536854528 */
-        nn_delta1[j] = (int16_t)((t4 + 8192) >> 14U);
+        const int16_t t0 = (int16_t)nn_kernel_dot_s8(&nn_weight2[0][j], nn_seen_delta2, 1U, 8U); /* -16256..16384 */
+        const int32_t t1 = nn_kernel_multiply(t0, 2U); /* -32512..32768 */
+        const int8_t t2 = nn_activation1[j]; /* -128..127 */
+        const int32_t t3 = (int32_t)(int16_t)((t1 < 32767) ? t1 : 32767) * (int32_t)(uint16_t)(16384U - (uint16_t)(t2 * t2)); /* -532676608..536854528 */
+        nn_delta1[j] = (int16_t)((t3 + 8192) >> 14U);
     }
 }
 
@@ -341,17 +320,7 @@ static void nn_map_update_weight2(void) {
         if (t0 == 0) {
             continue;
         }
-        const uint8_t t2 = (uint8_t)(nn_draws2[o][1] >> 8U); /* 0..255 */
-        for (uint8_t j = 0U; j < 4U; j++) {
-            const int8_t t1 = nn_activation1[j]; /* -128..127 */
-            if (t1 == 0) {
-                continue;
-            }
-            const uint8_t t3 = (uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t4 = (int16_t)((((int32_t)t0 * (int32_t)t1) + (int32_t)t3) >> 8U); /* -16384..16384 */
-            const int16_t t5 = nn_kernel_saturate(((int32_t)nn_weight2[o][j] - (int32_t)t4)); /* -32768..32767 */
-            nn_weight2[o][j] = t5;
-        }
+        nn_kernel_update_s8(nn_weight2[o], nn_activation1, t0, (uint8_t)(nn_draws2[o][1] >> 8U), 4U);
     }
 }
 
@@ -398,17 +367,7 @@ static void nn_map_update_weight1(void) {
         if (t0 == 0) {
             continue;
         }
-        const uint8_t t2 = (uint8_t)(nn_draws1[o][1] >> 8U); /* 0..255 */
-        for (uint8_t j = 0U; j < 2U; j++) {
-            const uint8_t t1 = nn_x[j]; /* 0..255 */
-            if (t1 == 0) {
-                continue;
-            }
-            const uint8_t t3 = (uint8_t)((uint16_t)((uint16_t)t2 + (uint16_t)(uint8_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t4 = (int16_t)((nn_kernel_multiply(t0, t1) + (int32_t)t3) >> 8U); /* -32640..32640 */
-            const int16_t t5 = nn_kernel_saturate(((int32_t)nn_weight1[o][j] - (int32_t)t4)); /* -32768..32767 */
-            nn_weight1[o][j] = t5;
-        }
+        nn_kernel_update_u8(nn_weight1[o], nn_x, t0, (uint8_t)(nn_draws1[o][1] >> 8U), 2U);
     }
 }
 

@@ -1,0 +1,147 @@
+"""Machine cycles of a training step on an 8051, with its kernels and without, counted in uCsim.
+
+    python bench/kernels_mcs51.py [--samples N] [EXAMPLE [KEY=VALUE ...]]
+
+Compiles the generated net with the flags of a board and a main function that trains on the first
+samples, breaks at the start of every section, and prints a table: the average of the samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nnhost import boards
+from nnhost.generate import Network, board_sources, prepare, write
+from nnhost.lower import lower
+from nnhost.paths import examples_dir, firmware_dir
+from nnhost.project import load_project
+
+SECTIONS = ("forward", "measure", "backward", "update")
+NETS: tuple[tuple[str, ...], ...] = (
+    ("digits",),
+    ("digits", "train.optimizer=momentum"),
+    ("digits", "train.batch=8"),
+    ("iris",),
+    ("iris", "train.optimizer=momentum"),
+    ("xor",),
+)
+MAIN = """
+#include "nn_net.h"
+#include "nn_train.h"
+
+void bench_done(void) {}
+
+void main(void) {
+    uint16_t row;
+    nn_train_reset(NN_SEED);
+    for (row = 0U; row < NN_ROWS; row++) {
+        nn_load_row(row);
+        nn_train_step((row % NN_BATCH == 0U) ? 1U : 0U,
+                      ((row % NN_BATCH == NN_BATCH - 1U) || (row == NN_ROWS - 1U)) ? 1U : 0U);
+        bench_done();
+    }
+    for (;;) {
+    }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Machine cycles per step, of each section and in all, and bytes of code without the rows."""
+
+    sections: dict[str, float]
+    step: float
+    code: int
+
+
+def _run(command: list[str], folder: Path, text: str = "") -> str:
+    done = subprocess.run(
+        command, cwd=folder, input=text, capture_output=True, text=True, check=False, timeout=300
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def measure(network: Network, board: boards.Board, folder: Path) -> Count:
+    """Compile and count; raises SystemExit with the tool's words where it fails."""
+    firmware = firmware_dir()
+    kernels = firmware / "kernels" / "mcs51"
+    write(board_sources(network, board), folder)
+    (folder / "main.c").write_text(MAIN)
+    includes = [f"-I{d}" for d in (folder, firmware / "core", kernels)]
+    files = [folder / "main.c", folder / "nn_net.c", *sorted(kernels.glob("*.c")),
+             firmware / "core" / "nn_prng.c", firmware / "core" / "nn_train.c",
+             folder / "nn_data.c"]  # fmt: skip
+    for file in files:
+        _run(["sdcc", "-mmcs51", "--std-c99", *board.flags, *includes, "-c", str(file)], folder)
+    objects = [f"{file.stem}.rel" for file in files]
+    _run(["sdcc", "-mmcs51", "--xram-loc", "0", *objects, "-o", "bench.ihx"], folder)
+    listing = (folder / "bench.map").read_text()
+    places = {
+        found[2]: int(found[1], 16) for found in re.finditer(r"C:\s+([0-9A-F]+)\s+_(\w+)", listing)
+    }
+    stops = ["nn_train_step", *(f"nn_{s}" for s in SECTIONS), "bench_done"]
+    script = [f"break 0x{places[name]:x}" for name in stops]
+    script += ["run", "state"] * (len(stops) * len(network.train))
+    out = _run(["s51", "-b", "-q", "-t", "C52", "bench.ihx"], folder, "\n".join([*script, "quit"]))
+    ticks = [int(t) // 12 for t in re.findall(r"Total time since last reset=.*\((\d+) clks\)", out)]
+    assert len(ticks) == len(stops) * len(network.train), out[-500:]
+    steps = [ticks[i : i + len(stops)] for i in range(0, len(ticks), len(stops))]
+    size = len(steps)
+    sections = {
+        name: sum(s[i + 2] - s[i + 1] for s in steps) / size for i, name in enumerate(SECTIONS)
+    }
+    total = sum(s[-1] - s[0] for s in steps) / size
+    code = sum(
+        int(found[1], 16)
+        for found in re.finditer(
+            r"^(?:CSEG|CONST|GSINIT|HOME)\s+\w+\s+([0-9A-F]+) =", listing, re.M
+        )
+    )
+    rows = (folder / "nn_data.c").read_text()
+    stride = int(re.search(r"rows\[NN_ROWS\]\[(\d+)\]", rows)[1])  # type: ignore[index]
+    return Count(sections, total, code - stride * size)
+
+
+def first_samples(network: Network, count: int) -> Network:
+    """The same training on the first rows alone."""
+    rows = min(count, len(network.train))
+    train = replace(network.train, x=network.train.x[:rows], target=network.train.target[:rows])
+    plan = replace(network.plan, rows=rows)
+    return replace(network, plan=plan, program=lower(plan), train=train)
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--board", default="simstc8")
+    parser.add_argument("--flag", default="--opt-code-speed")
+    parser.add_argument("net", nargs="*", help="an example and settings, such as train.batch=8")
+    options = parser.parse_args()
+    board = replace(boards.get(options.board), flags=(options.flag,))
+    print("| net | kernels | step |", " | ".join(SECTIONS), "| code |")
+    print("|---|---|---|" + "---|" * len(SECTIONS) + "---|")
+    for example, *settings in (tuple(options.net),) if options.net else NETS:
+        for kernels in ("portable", "auto"):
+            overrides = [*settings, f"build.kernels={kernels}", "data.delivery=flash"]
+            network = prepare(load_project(examples_dir() / example, overrides))
+            with TemporaryDirectory() as folder:
+                count = measure(first_samples(network, options.samples), board, Path(folder))
+            cells = [f"{count.sections[s]:,.0f}" for s in SECTIONS]
+            name = " ".join([example, *settings])
+            print(f"| {name} | {kernels} | {count.step:,.0f} |", " | ".join(cells),
+                  f"| {count.code:,} |", flush=True)  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
