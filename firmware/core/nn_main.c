@@ -18,6 +18,7 @@ static void train(void) {
         nn_load_row(nn_get_row());
         nn_train_visit();
         nn_text_step(nn_train_steps, nn_report_milli());
+        nn_port_listen(0U); /* lets the UART rest while the next step computes */
     }
     nn_text_done(nn_train_steps, nn_digest_state());
 }

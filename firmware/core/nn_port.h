@@ -25,7 +25,7 @@ uint8_t nn_port_read(void);
 /* Sends a byte; waits until the UART can take it. */
 void nn_port_write(uint8_t byte);
 
-/* Resets the chip, after the last byte has left the UART; a virtual board's process ends. */
+/* Resets the chip, after the last byte has left the UART; also of a virtual board. */
 void nn_port_reset(void);
 
 #endif

@@ -89,6 +89,8 @@ def test_the_nearest_name_is_suggested() -> None:
 def test_the_root_is_a_project() -> None:
     text = (ROOT / "platformio.ini").read_text()
     assert text == platformio_ini("firmware")
+    for example in sorted((ROOT / "examples").iterdir()):
+        assert (example / "platformio.ini").read_text() == platformio_ini("../../firmware")
     settings = configparser.ConfigParser(interpolation=None)
     settings.read_string(text)
     assert {name for name in settings if name.startswith("env:")} == {f"env:{b}" for b in BOARDS}

@@ -82,7 +82,8 @@ class Session:
         self._transport = transport
         self._first_wait = reply_timeout
         self._quiet = quiet
-        self._waits: dict[type[Message], float] = {}
+        # Some chips lose what comes before their UART is on: the first HELLO may need another.
+        self._waits: dict[type[Message], float] = {messages.Hello: _FLOOR}
         self._slowest: dict[type[Message], float] = {}
         self._answered: type[Message] = messages.Hello
         self._blocks: deque[bytes] = deque()
@@ -174,7 +175,7 @@ class Session:
         return self._ask(messages.Verify(), messages.State)
 
     def restart(self) -> None:
-        """Resets the chip; a virtual board ends."""
+        """Resets the chip: it starts anew and has forgotten what it learned."""
         self._ask(messages.Restart(), messages.Done)
         self._settled = False
 
