@@ -33,20 +33,17 @@ class Preset:
 
     `seen_shift`: the forward and backward passes see weight >> seen_shift. `activation_bits`:
     magnitude bits of unsigned activations (None: as many as the fan-in allows in 32-bit sums).
-    `stochastic_slots`: updates through a slot round stochastically (else half up).
     """
 
     name: str
     seen_shift: int
     activation_bits: int | None
     weight_fraction: int
-    least_extra: int
-    stochastic_slots: bool
 
 
 PRESETS = {
-    "q8": Preset("q8", 8, 8, 13, 0, True),
-    "q16": Preset("q16", 0, None, 12, 4, False),
+    "q8": Preset("q8", 8, 8, 13),
+    "q16": Preset("q16", 0, None, 12),
 }
 #: A net with few inputs a unit needs larger weights: one fraction bit is given up for range.
 FEW_INPUTS = 3
@@ -159,11 +156,6 @@ class Plan:
     def has_slot(self) -> bool:
         """Whether the optimizer keeps a slot for each weight."""
         return OPTIMIZERS[self.optimizer].slots(self.batch) > 0
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether updates are rounded stochastically."""
-        return self.preset.stochastic_slots or not self.has_slot
 
     @property
     def fine(self) -> bool:
@@ -320,7 +312,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         whole = delta_fraction + rate[1] + given.fraction - fraction
         extra, product = 0, 8
         if slots:
-            extra = min(6, max(preset.least_extra, whole - 8 - 12))
+            extra = min(6, max(0, whole - 8 - 12))
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.
             product = min(16, max(1, whole - extra - 8))

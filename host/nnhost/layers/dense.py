@@ -152,44 +152,34 @@ class Dense:
                 doc=f"W^T delta times the derivative of {q.activation}"),
         ]  # fmt: skip
 
-    def update(
-        self, optimizer: str, momentum: int, stochastic: bool, first: Expr, last: Expr
-    ) -> list[Map]:
+    def update(self, optimizer: str, momentum: int, first: Expr, last: Expr) -> list[Map]:
         """Learning rate times gradient into the optimizer, row by row."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
         q = Var("q", 2)
         draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
-        scaled = self.delta[o] * p.rate[0]
-        if stochastic:
-            # row_shift random bits; beyond 16 the upper ones are random.
-            dither = (draws[o, 0] << max(0, p.row_shift - 16)) & ((1 << p.row_shift) - 1)
-            rate = (scaled + dither) >> p.row_shift
-        else:
-            rate = rounded_shift(scaled, p.row_shift)
-        maps = [Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding")]
-        maps = maps if stochastic else []
-        maps.append(Map(f"factor{n}", factor, (o,), saturate(rate), doc="lr * delta"))
-        bits = p.product_shift
-        multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
+        # row_shift random bits; beyond 16 the upper ones are random.
+        dither = (draws[o, 0] << max(0, p.row_shift - 16)) & ((1 << p.row_shift) - 1)
+        rate = (self.delta[o] * p.rate[0] + dither) >> p.row_shift
+        maps = [
+            Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
+            Map(f"factor{n}", factor, (o,), saturate(rate), doc="lr * delta"),
+        ]
+
+        def noise(bits: int, column: Operand) -> Expr:
+            multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
+            return ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
 
         def parameter(
             weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], column: Operand, x: Operand
         ) -> Parameter:
-            noise: Expr = Const((1 << bits) >> 1)
-            if stochastic:
-                noise = ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
-
             def decay(v: Expr, by: int) -> Expr:
-                return (v * by + (noise if stochastic else 128)) >> 8
+                return (v * by + noise(8, column)) >> 8
 
             def narrow(v: Expr) -> Expr:
-                if p.extra == 0:
-                    return v
-                half = noise >> (8 - p.extra) if stochastic else Const((1 << p.extra) >> 1)
-                return (v + half) >> p.extra
+                return (v + (noise(8, column) >> (8 - p.extra))) >> p.extra if p.extra else v
 
-            step = (factor[o] * x + noise) >> bits
+            step = (factor[o] * x + noise(p.product_shift, column)) >> p.product_shift
             return Parameter(weight.name, weight, slot, index, step, first, last, decay, narrow)
 
         one = 1 << p.input.fraction

@@ -15,7 +15,7 @@ class Parameter:
     `weight`: int16 at `index`. `slot`: int16 of the same shape with `extra` more fraction bits
     (None where the optimizer needs none). `step`: learning rate times gradient, in units of the
     slot. `first`, `last`: 1 at the ends of a batch. `decay(x, factor)` multiplies by factor/256
-    and `narrow(x)` drops `extra` bits, both rounded as the preset rounds.
+    and `narrow(x)` drops `extra` bits, both rounded stochastically.
     """
 
     name: str

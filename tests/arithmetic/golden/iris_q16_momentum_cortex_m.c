@@ -16,8 +16,8 @@ int16_t nn_weight1[3][4]; /* weights of layer 1 less 0, in 2^-12, -32768..32767 
 int16_t nn_bias1[3]; /* biases of layer 1 less 0, in 2^-12, -32768..32767 */
 int16_t nn_weight2[3][3]; /* weights of layer 2 less 0, in 2^-12, -32768..32767 */
 int16_t nn_bias2[3]; /* biases of layer 2 less 0, in 2^-12, -32768..32767 */
-int16_t nn_velocity1[3][4]; /* velocities of layer 1, in 2^-16, -32768..32767 */
-int16_t nn_bias_velocity1[3]; /* and of its biases, in 2^-16, -32768..32767 */
+int16_t nn_velocity1[3][4]; /* velocities of layer 1, in 2^-15, -32768..32767 */
+int16_t nn_bias_velocity1[3]; /* and of its biases, in 2^-15, -32768..32767 */
 int16_t nn_velocity2[3][3]; /* velocities of layer 2, in 2^-16, -32768..32767 */
 int16_t nn_bias_velocity2[3]; /* and of its biases, in 2^-16, -32768..32767 */
 uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
@@ -33,8 +33,11 @@ static uint16_t nn_loss; /* loss of the sample, 0..4433 */
 static int16_t nn_delta2[3]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
 static int16_t nn_seen_delta2[3]; /* delta2 as the backward pass sees it, -8192..8191 */
 static int16_t nn_delta1[3]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
+static uint16_t nn_draws2[3][2]; /* two random numbers a row, 0..65535 */
 static int16_t nn_factor2[3]; /* learning rate times delta, a row, -32768..32767 */
+static uint16_t nn_draws1[3][2]; /* two random numbers a row, 0..65535 */
 static int16_t nn_factor1[3]; /* learning rate times delta, a row, -32768..32767 */
+static uint16_t nn_unused[1]; /* draws that no one needs, 0..65535 */
 
 /* exp(-i/16) * 2^15 */
 static NN_CODE const uint16_t nn_exp[256] = {
@@ -333,6 +336,15 @@ void nn_backward(void) {
     nn_map_backward2();
 }
 
+/* nn_draws2: noise for stochastic rounding */
+static void nn_map_draw2(void) {
+    for (uint8_t o = 0U; o < 3U; o++) {
+        for (uint8_t q = 0U; q < 2U; q++) {
+            nn_draws2[o][q] = nn_prng_next();
+        }
+    }
+}
+
 /* nn_factor2: lr * delta */
 static void nn_map_factor2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
@@ -341,20 +353,26 @@ static void nn_map_factor2(void) {
             nn_factor2[o] = 0;
             continue;
         }
-        nn_factor2[o] = (int16_t)((((int32_t)t0 * 128) + 128) >> 8U);
+        const int32_t t1 = ((int32_t)t0 * 128) + (int32_t)(uint8_t)(nn_draws2[o][0] & 255U); /* -4194304..4194431 */
+        nn_factor2[o] = (int16_t)(t1 >> 8U);
     }
 }
 
 /* nn_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t1 = nn_factor2[o]; /* -32768..32767 */
+        const uint16_t t0 = nn_draws2[o][1]; /* 0..65535 */
+        const uint8_t t1 = (uint8_t)(t0 >> 8U); /* 0..255 */
+        const int16_t t4 = nn_factor2[o]; /* -32768..32767 */
+        const uint16_t t5 = (uint16_t)(t0 >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 3U; j++) {
-            const int16_t t0 = (int16_t)((((int32_t)nn_velocity2[o][j] * 230) + 128) >> 8U); /* -29440..29439 */
-            const int32_t t2 = (((int32_t)t1 * (int32_t)nn_activation1[j]) + 2048) >> 12U; /* -65528..65526 */
-            const int32_t t3 = (int32_t)t0 - t2; /* -94966..94967 */
-            const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..94967 */
-            nn_velocity2[o][j] = (int16_t)((t4 < 32767) ? t4 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)((((int32_t)nn_velocity2[o][j] * 230) + (int32_t)t2) >> 8U); /* -29440..29440 */
+            const uint16_t t6 = (uint16_t)((uint16_t)(t5 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int32_t t7 = ((int32_t)t4 * (int32_t)nn_activation1[j]) + (int32_t)t6; /* -268402688..268398592 */
+            const int32_t t8 = (int32_t)t3 - (t7 >> 12U); /* -94967..94968 */
+            const int32_t t9 = (t8 > (-32767 - 1)) ? t8 : (-32767 - 1); /* -32768..94968 */
+            nn_velocity2[o][j] = (int16_t)((t9 < 32767) ? t9 : 32767);
         }
     }
 }
@@ -362,14 +380,17 @@ static void nn_map_velocity_weight2(void) {
 /* nn_weight2: w = w + v */
 static void nn_map_update_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
+        const uint8_t t1 = (uint8_t)(nn_draws2[o][1] >> 8U); /* 0..255 */
         for (uint8_t j = 0U; j < 3U; j++) {
             const int16_t t0 = nn_velocity2[o][j]; /* -32768..32767 */
             if (t0 == 0) {
                 continue;
             }
-            const int32_t t1 = (int32_t)nn_weight2[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
-            const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
-            nn_weight2[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 4U)) >> 4U); /* -2048..2048 */
+            const int32_t t4 = (int32_t)nn_weight2[o][j] + (int32_t)t3; /* -34816..34815 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..34815 */
+            nn_weight2[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -377,11 +398,14 @@ static void nn_map_update_weight2(void) {
 /* nn_bias_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_bias2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = (int16_t)((((int32_t)nn_bias_velocity2[o] * 230) + 128) >> 8U); /* -29440..29439 */
-        const int16_t t1 = (int16_t)((((int32_t)nn_factor2[o] * 512) + 2048) >> 12U); /* -4096..4096 */
-        const int32_t t2 = (int32_t)t0 - (int32_t)t1; /* -33536..33535 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..33535 */
-        nn_bias_velocity2[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
+        const uint16_t t0 = nn_draws2[o][1]; /* 0..65535 */
+        const uint8_t t1 = (uint8_t)((uint16_t)((uint16_t)(uint8_t)(t0 >> 8U) + 471U) & 255U); /* 0..255 */
+        const int16_t t2 = (int16_t)((((int32_t)nn_bias_velocity2[o] * 230) + (int32_t)t1) >> 8U); /* -29440..29440 */
+        const uint16_t t3 = (uint16_t)((uint16_t)((uint16_t)(t0 >> 4U) + 7539U) & 4095U); /* 0..4095 */
+        const int16_t t4 = (int16_t)((((int32_t)nn_factor2[o] * 512) + (int32_t)t3) >> 12U); /* -4096..4096 */
+        const int32_t t5 = (int32_t)t2 - (int32_t)t4; /* -33536..33536 */
+        const int32_t t6 = (t5 > (-32767 - 1)) ? t5 : (-32767 - 1); /* -32768..33536 */
+        nn_bias_velocity2[o] = (int16_t)((t6 < 32767) ? t6 : 32767);
     }
 }
 
@@ -392,9 +416,20 @@ static void nn_map_update_bias2(void) {
         if (t0 == 0) {
             continue;
         }
-        const int32_t t1 = (int32_t)nn_bias2[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
-        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
-        nn_bias2[o] = (int16_t)((t2 < 32767) ? t2 : 32767);
+        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws2[o][1] >> 8U) + 471U); /* 471..726 */
+        const int32_t t2 = (int32_t)t0 + (int32_t)(uint8_t)((uint8_t)(t1 & 255U) >> 4U); /* -32768..32782 */
+        const int32_t t3 = (int32_t)nn_bias2[o] + (int32_t)(int16_t)(t2 >> 4U); /* -34816..34815 */
+        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..34815 */
+        nn_bias2[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
+    }
+}
+
+/* nn_draws1: noise for stochastic rounding */
+static void nn_map_draw1(void) {
+    for (uint8_t o = 0U; o < 3U; o++) {
+        for (uint8_t q = 0U; q < 2U; q++) {
+            nn_draws1[o][q] = nn_prng_next();
+        }
     }
 }
 
@@ -406,19 +441,26 @@ static void nn_map_factor1(void) {
             nn_factor1[o] = 0;
             continue;
         }
-        nn_factor1[o] = (int16_t)((((int32_t)t0 * 128) + 128) >> 8U);
+        const int32_t t1 = ((int32_t)t0 * 128) + (int32_t)(uint8_t)(nn_draws1[o][0] & 255U); /* -4194304..4194431 */
+        nn_factor1[o] = (int16_t)(t1 >> 8U);
     }
 }
 
 /* nn_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t1 = nn_factor1[o]; /* -32768..32767 */
+        const uint16_t t0 = nn_draws1[o][1]; /* 0..65535 */
+        const uint8_t t1 = (uint8_t)(t0 >> 8U); /* 0..255 */
+        const int16_t t4 = nn_factor1[o]; /* -32768..32767 */
+        const uint16_t t5 = (uint16_t)(t0 >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 4U; j++) {
-            const int16_t t0 = (int16_t)((((int32_t)nn_velocity1[o][j] * 230) + 128) >> 8U); /* -29440..29439 */
-            const int32_t t2 = (int32_t)t0 - ((((int32_t)t1 * (int32_t)nn_x[j]) + 1024) >> 11U); /* -94976..94973 */
-            const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..94973 */
-            nn_velocity1[o][j] = (int16_t)((t3 < 32767) ? t3 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)((((int32_t)nn_velocity1[o][j] * 230) + (int32_t)t2) >> 8U); /* -29440..29440 */
+            const uint16_t t6 = (uint16_t)((uint16_t)(t5 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int32_t t7 = (((int32_t)t4 * (int32_t)nn_x[j]) + (int32_t)t6) >> 12U; /* -32767..32768 */
+            const int32_t t8 = (int32_t)t3 - t7; /* -62208..62207 */
+            const int32_t t9 = (t8 > (-32767 - 1)) ? t8 : (-32767 - 1); /* -32768..62207 */
+            nn_velocity1[o][j] = (int16_t)((t9 < 32767) ? t9 : 32767);
         }
     }
 }
@@ -426,14 +468,17 @@ static void nn_map_velocity_weight1(void) {
 /* nn_weight1: w = w + v */
 static void nn_map_update_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
+        const uint8_t t1 = (uint8_t)(nn_draws1[o][1] >> 8U); /* 0..255 */
         for (uint8_t j = 0U; j < 4U; j++) {
             const int16_t t0 = nn_velocity1[o][j]; /* -32768..32767 */
             if (t0 == 0) {
                 continue;
             }
-            const int32_t t1 = (int32_t)nn_weight1[o][j] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
-            const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
-            nn_weight1[o][j] = (int16_t)((t2 < 32767) ? t2 : 32767);
+            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
+            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 5U)) >> 3U); /* -4096..4096 */
+            const int32_t t4 = (int32_t)nn_weight1[o][j] + (int32_t)t3; /* -36864..36863 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..36863 */
+            nn_weight1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -441,11 +486,14 @@ static void nn_map_update_weight1(void) {
 /* nn_bias_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_bias1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = (int16_t)((((int32_t)nn_bias_velocity1[o] * 230) + 128) >> 8U); /* -29440..29439 */
-        const int16_t t1 = (int16_t)((((int32_t)nn_factor1[o] * 1024) + 1024) >> 11U); /* -16384..16384 */
-        const int32_t t2 = (int32_t)t0 - (int32_t)t1; /* -45824..45823 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..45823 */
-        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
+        const uint16_t t0 = nn_draws1[o][1]; /* 0..65535 */
+        const uint8_t t1 = (uint8_t)((uint16_t)((uint16_t)(uint8_t)(t0 >> 8U) + 628U) & 255U); /* 0..255 */
+        const int16_t t2 = (int16_t)((((int32_t)nn_bias_velocity1[o] * 230) + (int32_t)t1) >> 8U); /* -29440..29440 */
+        const uint16_t t3 = (uint16_t)((uint16_t)((uint16_t)(t0 >> 4U) + 10052U) & 4095U); /* 0..4095 */
+        const int16_t t4 = (int16_t)((((int32_t)nn_factor1[o] * 1024) + (int32_t)t3) >> 12U); /* -8192..8192 */
+        const int32_t t5 = (int32_t)t2 - (int32_t)t4; /* -37632..37632 */
+        const int32_t t6 = (t5 > (-32767 - 1)) ? t5 : (-32767 - 1); /* -32768..37632 */
+        nn_bias_velocity1[o] = (int16_t)((t6 < 32767) ? t6 : 32767);
     }
 }
 
@@ -456,23 +504,35 @@ static void nn_map_update_bias1(void) {
         if (t0 == 0) {
             continue;
         }
-        const int32_t t1 = (int32_t)nn_bias1[o] + (int32_t)(int16_t)(((int32_t)t0 + 8) >> 4U); /* -34816..34815 */
-        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..34815 */
-        nn_bias1[o] = (int16_t)((t2 < 32767) ? t2 : 32767);
+        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U); /* 628..883 */
+        const int32_t t2 = (int32_t)t0 + (int32_t)(uint8_t)((uint8_t)(t1 & 255U) >> 5U); /* -32768..32774 */
+        const int32_t t3 = (int32_t)nn_bias1[o] + (int32_t)(int16_t)(t2 >> 3U); /* -36864..36863 */
+        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..36863 */
+        nn_bias1[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
+    }
+}
+
+/* nn_unused: keep the cycle long */
+static void nn_map_pad_draws(void) {
+    for (uint8_t q = 0U; q < 1U; q++) {
+        nn_unused[q] = nn_prng_next();
     }
 }
 
 void nn_update(void) {
+    nn_map_draw2();
     nn_map_factor2();
     nn_map_velocity_weight2();
     nn_map_update_weight2();
     nn_map_velocity_bias2();
     nn_map_update_bias2();
+    nn_map_draw1();
     nn_map_factor1();
     nn_map_velocity_weight1();
     nn_map_update_weight1();
     nn_map_velocity_bias1();
     nn_map_update_bias1();
+    nn_map_pad_draws();
 }
 
 void nn_set_batch(uint8_t first, uint8_t last) {
