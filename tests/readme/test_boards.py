@@ -8,7 +8,7 @@ from nnhost.boards import BOARDS, Board
 
 from .conftest import read
 
-HEAD = "| board | chip | flash | RAM | xor 2-4-1 | digits 64-16-10 | status |"
+HEAD = "| board | chip | flash | RAM | xor, steps/s | digits, steps/s | status |"
 
 
 def _size(size: int) -> str:
@@ -40,4 +40,4 @@ def test_only_what_was_measured_has_a_rate() -> None:
     for row in _rows():
         real = BOARDS[row[0]].kind == "real"
         for rate in row[4:6]:
-            assert rate == "" if real else re.fullmatch(r"[\d,]+ steps/s|refused", rate)
+            assert rate == "" if real else re.fullmatch(r"[\d,]+|refused", rate)

@@ -23,8 +23,12 @@ LANGUAGES = {"c", "console", "python", "sh", "text"}
 #: How much of a size or an estimate may change before the page has to.
 TOLERANCE = 0.05
 LEAST_TOLERANCE = 32  # bytes
-_VOLATILE = re.compile(r"\d+(\.\d+)? s\b|\d+:\d\d min|[\d,.]+ steps/s|\b[0-9A-F]{8}\b")
-_SIZES = re.compile(r"(flash|iram|xram|ram) +\d|about \d|error: .* more than there are")
+_VOLATILE = re.compile(
+    r"\d+(\.\d+)? s\b|\d+:\d\d min|[\d,.]+ steps/s"  # times
+    r"|\b[0-9A-F]{8}\b"  # programs
+    r"|\d+ bytes of \w+, \d+ more"  # how far a net is too large
+)
+_SIZES = re.compile(r"(flash|iram|xram|ram) +\d|about \d")
 _NUMBER = re.compile(r"\d[\d,]*")
 
 
