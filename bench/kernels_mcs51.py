@@ -1,9 +1,10 @@
 """Machine cycles of a training step on an 8051, with its kernels and without, counted in uCsim.
 
-    python bench/kernels_mcs51.py [--samples N] [EXAMPLE [KEY=VALUE ...]]
+    python bench/kernels_mcs51.py [--samples N] [--board B] [--flag FLAG] [EXAMPLE [KEY=VALUE]...]
 
-Compiles the generated net with the flags of a board and a main function that trains on the first
-samples, breaks at the start of every section, and prints a table: the average of the samples.
+Compiles the generated net and a main function that trains on the first samples, breaks at the start
+of every section, and prints a table: the average of the samples, and bytes of code without the
+rows. Besides plain C and all kernels, each net is measured with all kernels but one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from nnhost import boards
 from nnhost.generate import Network, board_sources, prepare, write
+from nnhost.kernels import RULES, LoopRule
 from nnhost.lower import lower
 from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import load_project
@@ -119,6 +121,28 @@ def first_samples(network: Network, count: int) -> Network:
     return replace(network, plan=plan, program=lower(plan), train=train)
 
 
+@dataclass(frozen=True)
+class Net:
+    """An example with settings, on a board, trained on so many samples."""
+
+    example: str
+    settings: list[str]
+    board: boards.Board
+    samples: int
+
+    def row(self, about: str, kernels: str = "auto") -> str:
+        """Print the table's row of this net; returns nn_net.c."""
+        overrides = [*self.settings, f"build.kernels={kernels}", "data.delivery=flash"]
+        network = prepare(load_project(examples_dir() / self.example, overrides))
+        with TemporaryDirectory() as folder:
+            count = measure(first_samples(network, self.samples), self.board, Path(folder))
+            text = (Path(folder) / "nn_net.c").read_text()
+        cells = " | ".join(f"{count.sections[s]:,.0f}" for s in SECTIONS)
+        name = " ".join([self.example, *self.settings])
+        print(f"| {name} | {about} | {count.step:,.0f} | {cells} | {count.code:,} |", flush=True)
+        return text
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -130,16 +154,16 @@ def main() -> int:
     board = replace(boards.get(options.board), flags=(options.flag,))
     print("| net | kernels | step |", " | ".join(SECTIONS), "| code |")
     print("|---|---|---|" + "---|" * len(SECTIONS) + "---|")
+    rules = RULES["mcs51"]
     for example, *settings in (tuple(options.net),) if options.net else NETS:
-        for kernels in ("portable", "auto"):
-            overrides = [*settings, f"build.kernels={kernels}", "data.delivery=flash"]
-            network = prepare(load_project(examples_dir() / example, overrides))
-            with TemporaryDirectory() as folder:
-                count = measure(first_samples(network, options.samples), board, Path(folder))
-            cells = [f"{count.sections[s]:,.0f}" for s in SECTIONS]
-            name = " ".join([example, *settings])
-            print(f"| {name} | {kernels} | {count.step:,.0f} |", " | ".join(cells),
-                  f"| {count.code:,} |", flush=True)  # fmt: skip
+        net = Net(example, settings, board, options.samples)
+        net.row("none", "portable")
+        text = net.row("all")
+        loops = dict.fromkeys(r.kernel for r in rules if isinstance(r, LoopRule))
+        for kernel in (k for k in loops if f"{k}(" in text):
+            RULES["mcs51"] = tuple(r for r in rules if r.kernel != kernel)
+            net.row(f"all but {kernel.removeprefix('nn_kernel_')}")
+        RULES["mcs51"] = rules
     return 0
 
 

@@ -198,7 +198,9 @@ def build(settings: Settings, board: str | None) -> None:
     record = _record(project, board)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
-        cycles = step_cycles(prepare(project).program, record.family)
+        cycles = step_cycles(
+            prepare(project).program, record.family, kernels=project.build.kernels != "portable"
+        )
     if settings.json:
         emit(_built("built", record, built) | {"cycles": cycles}, sys.stdout)
     else:

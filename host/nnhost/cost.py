@@ -25,6 +25,7 @@ from nnhost.ir import (
     skips,
     type_bytes,
 )
+from nnhost.kernels import RULES, Rules, row_kernel, sum_kernel
 from nnhost.memory import STEP
 
 #: Share of the points and terms with a zero in them, as ReLU nets on images show it.
@@ -48,14 +49,25 @@ PRICES: dict[str, dict[str, tuple[float, float, float]]] = {
     },
 }  # fmt: skip
 
+#: A call of a kernel that runs a loop, in machine cycles, and one round of it, half of the inputs
+#: being zero.
+CALL = 60
+ROUND = {
+    "nn_kernel_dot_u8": 19, "nn_kernel_dot_s8": 23, "nn_kernel_update_u8": 26,
+    "nn_kernel_update_s8": 38, "nn_kernel_gather_u8": 30, "nn_kernel_gather_s8": 42,
+    "nn_kernel_velocity_u8": 62, "nn_kernel_velocity_s8": 66,
+    "nn_kernel_add": 38,
+}  # fmt: skip
 
-def step_cycles(program: Program, family: str) -> int | None:
+
+def step_cycles(program: Program, family: str, *, kernels: bool = True) -> int | None:
     """Cycles (8051: machine cycles; Cortex-M: instructions) of one training step, without the
-    link; None for a family without prices."""
+    link; None for a family without prices. `kernels`: those of the family are used."""
     prices = PRICES.get(family)
     if prices is None:
         return None
-    return round(sum(_map_cost(m, prices) for name in STEP for m in program.sections[name]))
+    rules = RULES.get(family, ()) if kernels else ()
+    return round(sum(_map_cost(m, prices, rules) for name in STEP for m in program.sections[name]))
 
 
 def _points(variables: frozenset[Var]) -> int:
@@ -65,7 +77,12 @@ def _points(variables: frozenset[Var]) -> int:
     return product
 
 
-def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]]) -> float:
+def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]], rules: Rules) -> float:
+    if (kernel := row_kernel(rules, m)) is not None:
+        rows = _points(frozenset(m.index[:-1]))
+        # A row whose factor is zero is skipped, as a zero input is.
+        density = ZEROS if any(free(n) <= {*m.index[:-1]} for n in skips(m)) else 1.0
+        return rows * density * (CALL + m.index[-1].extent * ROUND[kernel[0].kernel])
     seen: set[Expr] = set()
 
     def width(e: Expr) -> int:
@@ -77,6 +94,9 @@ def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]]) -> float:
         seen.add(e)
         times = density * _points(free(e))
         match e:
+            case Reduce(_, var, _, init) if (kernel := sum_kernel(rules, e)) is not None:
+                cost = CALL + var.extent * ROUND[kernel[0].kernel]
+                return times * cost + visit(init, density)
             case Reduce(_, var, body, init):
                 rounds = density * _points(free(e) | {var})
                 inside = density * (ZEROS if _skips_terms(body) else 1.0)

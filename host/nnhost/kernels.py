@@ -32,6 +32,7 @@ from nnhost.ir import (
     Var,
     free,
     interval,
+    sel,
     total,
     walk,
 )
@@ -61,7 +62,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class LoopRule:
-    """``kernel(holes..., n)`` runs over `loop`, whose extent is the longest that it takes.
+    """``kernel(holes..., n)`` runs over `loop`, whose extent is the longest that it takes; below
+    `least` the call is not worth it.
 
     A `pattern` that is a sum is computed, in int32_t; any other is what a Map puts into `dst`,
     the pattern's own element. An array is passed by the address of its element at the loop's
@@ -74,6 +76,7 @@ class LoopRule:
     holes: tuple[Hole, ...]
     dst: Load | None = None
     strided: Hole | None = None
+    least: int = 1
 
 
 Rules = tuple[Rule | LoopRule, ...]
@@ -160,7 +163,11 @@ def _loop_match(
     rule: LoopRule, e: Expr, var: Var, space: Space | None, found: Found | None = None
 ) -> Found | None:
     found = found or Found()
-    if not match(rule.pattern, e, found, space) or found.indices.get(rule.loop) != var:
+    if (
+        var.extent < rule.least
+        or not match(rule.pattern, e, found, space)
+        or found.indices.get(rule.loop) != var
+    ):
         return None
     # All but the loop's own index must stand still while it runs.
     still = [*found.scalars.values(), *(i for v, i in found.indices.items() if v != rule.loop)]
@@ -221,16 +228,23 @@ def _vector(name: str, bounds: Interval) -> Hole:
 SATURATE = Rule("nn_kernel_saturate", saturate(_WIDE()), (_WIDE,), "int16_t")
 MULTIPLY = Rule("nn_kernel_multiply", _WORD() * _BYTE(), (_WORD, _BYTE), "int32_t")
 
-_WEIGHT, _VELOCITY = _matrix("weight"), _matrix("velocity")
+_WEIGHT, _VELOCITY, _SLOT = _matrix("weight"), _matrix("velocity"), _matrix("slot")
 _X = {"u8": _vector("x", UINT8), "s8": _vector("x", INT8)}
 _FACTOR, _DITHER = _scalar("factor", INT16), _scalar("dither", UINT8)
-_DECAY = _scalar("decay", UINT8)
+_DECAY, _FIRST = _scalar("decay", UINT8), _scalar("first", Interval(0, 1))
 
 
 def _dot(kind: str, weight: Load, strided: Hole | None = None) -> LoopRule:
     """The sum of the weights' upper bytes times inputs."""
     pattern = total(_COLUMN, (weight >> 8) * _X[kind][_COLUMN])
-    return LoopRule(f"nn_kernel_dot_{kind}", pattern, _COLUMN, (_WEIGHT, _X[kind]), None, strided)
+    return LoopRule(
+        f"nn_kernel_dot_{kind}",
+        pattern,
+        _COLUMN,
+        (_WEIGHT, _X[kind]),
+        strided=strided,
+        least=4 if kind == "u8" else 1,
+    )
 
 
 #: Noise that moves by 157 from column to column.
@@ -250,6 +264,18 @@ def _update(kind: str) -> LoopRule:
         saturate(place - _step(kind)),
         _COLUMN,
         (_WEIGHT, _X[kind], _FACTOR, _DITHER),
+        place,
+    )
+
+
+def _gather(kind: str) -> LoopRule:
+    """A row of slots, which a batch begins at zero, less the step."""
+    place = _SLOT[_ROW, _COLUMN]
+    return LoopRule(
+        f"nn_kernel_gather_{kind}",
+        saturate(sel(_FIRST(), 0, place) - _step(kind)),
+        _COLUMN,
+        (_SLOT, _X[kind], _FACTOR, _DITHER, _FIRST),
         place,
     )
 
@@ -285,6 +311,8 @@ RULES: dict[str, Rules] = {
         _dot("s8", _WEIGHT[_COLUMN, _ROW], _WEIGHT),
         _update("u8"),
         _update("s8"),
+        _gather("u8"),
+        _gather("s8"),
         _velocity("u8"),
         _velocity("s8"),
         _ADD,

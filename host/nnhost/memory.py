@@ -88,7 +88,9 @@ def local_bytes(m: Map, rules: Rules, space: Space) -> int:
             wide.add(e)
         below += children(e)
     many = len(wide)
-    return kept + (many, (5 * many + 1) // 2, 3 * many)[len(m.index)]
+    # Products that are not kernels keep their factors longer.
+    inner = 3 if rules else 4
+    return kept + (many, (5 * many + 1) // 2, inner * many)[len(m.index)]
 
 
 def placed(program: Program) -> list[Buffer]:

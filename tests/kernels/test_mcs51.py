@@ -149,10 +149,11 @@ def cases(kind: str, *, strided: bool = False, seed: int = 1) -> list[Case]:
         for n in LENGTHS
         for edge in ((0.1, 0.1, 0.5, 0.5, 1.0, 1.0) if n <= 17 else (0.1, 0.6))
     ]
-    # All of one kind: the largest sums, and saturation from both sides.
+    # All of one kind: the largest sums, and saturation from both sides, the first of it where a
+    # weight lies across two pages.
     n = 16
     extreme = [
-        Case((w,) * n, (v,) * n, (x,) * n, factor, dither, 255, 253)
+        Case((w,) * n, (v,) * n, (x,) * n, factor, dither, 255, 252)
         for w, v in ((-32768, -32768), (32767, 32767), (-32768, 32767), (255, -1), (-256, 0))
         for x in (lo, hi, 1)
         for factor in (-32768, -1, 32767, 255)
@@ -170,10 +171,12 @@ def run(folder: Path, kernel: str, call: str, given: list[Case]) -> list[tuple[b
     }  # fmt: skip
     (folder / "main.c").write_text(text)
     includes = [f"-I{folder}", f"-I{KERNELS}", f"-I{firmware_dir() / 'core'}"]
-    for file in ("main.c", str(KERNELS / f"{kernel}.c")):
+    files = ["main.c", *map(str, sorted(KERNELS.glob("*.c")))]
+    for file in files:
         _tool(["sdcc", "-mmcs51", "--std-c99", "--Werror", *includes, "-c", file], folder)
-    _tool(["sdcc", "-mmcs51", "--xram-loc", "0x7000", "--iram-size", "256",
-           "main.rel", f"{kernel}.rel", "-o", "main.ihx"], folder)  # fmt: skip
+    objects = [f"{Path(file).stem}.rel" for file in files]
+    _tool(["sdcc", "-mmcs51", "--xram-loc", "0x7000", "--iram-size", "256", *objects,
+           "-o", "main.ihx"], folder)  # fmt: skip
     found = re.search(r"C:\s+([0-9A-F]+)\s+_finished", (folder / "main.map").read_text())
     assert found is not None
     sizes = [len(case.area(case.w, case.v)) + 4 for case in given]
@@ -207,6 +210,11 @@ CALLS = {
     "nn_kernel_update_u8": "nn_kernel_update_u8((int16_t __xdata *)w, x, factor, dither, n)",
     "nn_kernel_update_s8":
         "nn_kernel_update_s8((int16_t __xdata *)w, (int8_t __idata *)x, factor, dither, n)",
+    "nn_kernel_gather_u8":
+        "nn_kernel_gather_u8((int16_t __xdata *)w, x, factor, dither, decay & 1, n)",
+    "nn_kernel_gather_s8":
+        "nn_kernel_gather_s8((int16_t __xdata *)w, (int8_t __idata *)x, factor, dither, decay & 1,"
+        " n)",
     "nn_kernel_velocity_u8":
         "nn_kernel_velocity_u8((int16_t __xdata *)w, x, factor, dither, decay, n)",
     "nn_kernel_velocity_s8":
@@ -238,6 +246,11 @@ def _update(case: Case) -> tuple[list[int], int]:
     return [_saturated(w - _step(case, i)) for i, w in enumerate(case.w)], 0
 
 
+def _gather(case: Case) -> tuple[list[int], int]:
+    kept = 0 if case.decay & 1 else 1
+    return [_saturated(kept * w - _step(case, i)) for i, w in enumerate(case.w)], 0
+
+
 def _velocity(case: Case) -> tuple[list[int], int]:
     decayed = [(w * case.decay + _noise(case, i)) >> 8 for i, w in enumerate(case.w)]
     return [_saturated(w - _step(case, i)) for i, w in enumerate(decayed)], 0
@@ -249,7 +262,7 @@ def _add(case: Case) -> tuple[list[int], int]:
 
 #: The first matrix afterwards, and the result.
 MEANINGS: dict[str, Meaning] = {
-    "dot": _dot, "update": _update, "velocity": _velocity, "add": _add,
+    "dot": _dot, "update": _update, "gather": _gather, "velocity": _velocity, "add": _add,
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 
 import pytest
 
@@ -54,8 +54,8 @@ def test_other_sums_are_left_alone(other: Expr) -> None:
     assert called(other) == ""
 
 
-def test_a_loop_of_more_than_255_is_left_alone() -> None:
-    for n, kernel in ((255, "nn_kernel_dot_u8"), (256, "")):
+def test_loops_that_are_too_long_or_not_worth_a_call_are_left_alone() -> None:
+    for n, kernel in ((3, ""), (4, "nn_kernel_dot_u8"), (255, "nn_kernel_dot_u8"), (256, "")):
         j, x, w = Var("j", n), Buffer("x", (n,), UINT8), Buffer("w", (3, n), INT16)
         dot = total(j, (w[ROW, j] >> 8) * x[j])
         spaces = {x: "NN_IDATA", w: "NN_XDATA"}
@@ -101,15 +101,24 @@ def test_what_the_kernels_read_is_placed_first_and_weights_stay_outside() -> Non
     assert all(s == "NN_XDATA" for b, s in memory.space.items() if b.name.startswith("weight"))
 
 
-def test_only_the_kernels_that_a_net_calls_are_compiled() -> None:
-    project = load_project(examples_dir() / "digits", [])
-    board = boards.get("simstc8")
-    for network in (prepare(project), prepare(replace(project, board=project.board))):
-        files = board_sources(network, board)
-        for name in ("DOT_U8", "DOT_S8", "UPDATE_U8", "UPDATE_S8"):
-            used = f"nn_kernel_{name.lower()}(" in files["nn_net.c"]
-            assert (f"#define NN_KERNEL_{name} 1" in files["nn_config.h"]) == used
-    portable = load_project(examples_dir() / "digits", ["build.kernels=portable"])
-    files = board_sources(prepare(portable), board)
-    assert "nn_kernel" not in files["nn_net.c"]
-    assert "NN_KERNEL_" not in files["nn_config.h"]
+@pytest.mark.parametrize(
+    ("example", "settings", "kernels"),
+    [
+        ("digits", [], {"dot_u8", "dot_s8", "update_u8"}),
+        ("digits", ["train.optimizer=momentum"], {"dot_u8", "dot_s8", "velocity_u8", "add"}),
+        ("digits", ["train.batch=8"], {"dot_u8", "dot_s8", "gather_u8"}),
+        ("iris", [], {"dot_u8", "dot_s8", "update_u8", "update_s8"}),
+        ("xor", [], {"dot_s8", "update_s8"}),
+        ("iris", ["build.kernels=portable"], set()),
+        ("iris", ["net.preset=q16"], set()),
+    ],
+)
+def test_a_net_calls_the_kernels_it_can_and_only_those_are_compiled(
+    example: str, settings: list[str], kernels: set[str]
+) -> None:
+    network = prepare(load_project(examples_dir() / example, settings))
+    files = board_sources(network, boards.get("simstc8"))
+    called = {name.lower() for name in re.findall(r"#define NN_KERNEL_(\w+)", files["nn_config.h"])}
+    assert called - {"saturate", "multiply"} == kernels
+    for name in called:
+        assert f"nn_kernel_{name}(" in files["nn_net.c"]

@@ -34,6 +34,12 @@ void nn_kernel_update_u8(int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, in
 void nn_kernel_update_s8(int16_t NN_XDATA *weight, const int8_t NN_IDATA *x, int16_t factor,
                          uint8_t dither, uint8_t n);
 
+/* The same on slots, which are zero where a batch begins (`first` is not 0). */
+void nn_kernel_gather_u8(int16_t NN_XDATA *slot, const uint8_t NN_IDATA *x, int16_t factor,
+                         uint8_t dither, uint8_t first, uint8_t n);
+void nn_kernel_gather_s8(int16_t NN_XDATA *slot, const int8_t NN_IDATA *x, int16_t factor,
+                         uint8_t dither, uint8_t first, uint8_t n);
+
 /*
  * velocity[i] = saturate(((decay * velocity[i] + d[i]) >> 8) - ((factor * x[i] + d[i]) >> 8)), with
  * the same d.

@@ -1,6 +1,6 @@
 #include "nn_kernel.h"
 
-#if NN_KERNEL_UPDATE_S8
+#if NN_KERNEL_UPDATE_S8 || NN_KERNEL_GATHER_S8
 
 /* clang-format off */
 #pragma save

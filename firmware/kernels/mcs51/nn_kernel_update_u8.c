@@ -1,6 +1,6 @@
 #include "nn_kernel.h"
 
-#if NN_KERNEL_UPDATE_U8
+#if NN_KERNEL_UPDATE_U8 || NN_KERNEL_GATHER_U8
 
 /* clang-format off */
 #pragma save
