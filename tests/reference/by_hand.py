@@ -1,0 +1,310 @@
+"""docs/semantics.md as a program: plain Python, section by section, and none of the project's code.
+
+It is slow and knows no proofs. What it shares with nnhost is the page alone.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+Rows = list[list[int]]
+
+
+def R(x: int, s: int) -> int:
+    return (x + ((1 << s) >> 1)) >> s if s >= 0 else x << -s
+
+
+def clamp(x: int, lo: int, hi: int) -> int:
+    return max(lo, min(hi, x))
+
+
+def sat16(x: int) -> int:
+    return clamp(x, -32768, 32767)
+
+
+def near(r: float) -> int:
+    return math.floor(r + 0.5)
+
+
+def ratio(r: float) -> tuple[int, int]:
+    s = 7 - math.floor(math.log2(r))
+    m = round(r * 2.0**s)
+    return (128, s - 1) if m == 256 else (m, s)
+
+
+EXP = [near(32768 * math.exp(-i / 16)) for i in range(256)]
+LN = [near(256 * math.log(1 + i / 128)) for i in range(128)]
+LOGISTIC = [near(32768 / (1 + math.exp(-i / 16))) for i in range(256)]
+SOFTPLUS = [near(256 * math.log(1 + math.exp(-i / 16))) for i in range(256)]
+QUANTILES = [NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)]
+SPREAD = math.sqrt(sum(q * q for q in QUANTILES) / 256)
+NORMAL = [near(8192 * q / SPREAD) for q in QUANTILES]
+
+
+@dataclass
+class Layer:
+    """Formats of one layer, then its state, then what the last step computed."""
+
+    n: int
+    K: int
+    activation: str  # "" for the last
+    lo: int  # of the inputs
+    hi: int
+    fa: int
+    Fw: int
+    fd: int
+    U: Rows = field(default_factory=list)
+    UB: list[int] = field(default_factory=list)
+    v: Rows = field(default_factory=list)
+    vB: list[int] = field(default_factory=list)
+    a: list[int] = field(default_factory=list)
+    acc: list[int] = field(default_factory=list)
+    delta: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Net:
+    """What nn.toml and the data's shape say. `real`: real targets."""
+
+    sizes: list[int]
+    activation: str
+    loss: str
+    preset: str
+    init: str
+    optimizer: str
+    momentum: float
+    lr: float
+    B: int
+    N: int
+    kind: str
+    real: bool
+    x: int = 1
+    order: tuple[int, int] = (0, 0)
+    layers: list[Layer] = field(default_factory=list)
+
+    # ---- Formats ----
+
+    def __post_init__(self) -> None:
+        self.q8 = self.preset == "q8"
+        count = len(self.sizes) - 1
+        for i in range(count):
+            n, last = self.sizes[i], i == count - 1
+            b = 8 if self.q8 else min(14, 16 - n.bit_length() - last)
+            half, whole = 2 ** (b - 1), 2**b
+            lo, hi, fa = {
+                "range": (0, whole - 1, b - 1),
+                "z-score": (-half, half - 1, b - 3),
+                "relu": (0, whole - 1, b - 4),
+                "linear": (-half, half - 1, b - 5),
+                "leaky-relu": (-half, half - 1, b - 5),
+                "tanh": (-half, half - 1, b - 1),
+                "sigmoid": (0, half - 1, b - 1),
+            }[self.activation if i else self.kind]
+            fw = (12 if n <= 3 else 13) if self.q8 else 12
+            fd = 13
+            if last:
+                fd = 15 if self.loss != "mse" else 13 if self.real else 14
+            self.layers.append(
+                Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
+            )
+        self.slots = self.optimizer == "momentum" or self.B > 1
+        self.c = {"mse": 2 / self.sizes[-1], "binary-cross-entropy": 1 / self.sizes[-1]}.get(
+            self.loss, 1.0
+        )
+
+    def seen(self, weight: int) -> int:
+        return weight >> 8 if self.q8 else weight
+
+    def fv(self, layer: Layer) -> int:
+        return layer.Fw - 8 if self.q8 else layer.Fw
+
+    def quantised(self, reals: list[float]) -> list[int]:
+        p = self.layers[0]
+        return [clamp(near(r * 2.0**p.fa), p.lo, p.hi) for r in reals]
+
+    # ---- Random numbers ----
+
+    def draw(self) -> int:
+        x = self.x
+        x = (x ^ (x << 7)) & 65535
+        x = x ^ (x >> 9)
+        self.x = (x ^ (x << 8)) & 65535
+        return self.x
+
+    def reset(self, seed: int) -> None:
+        self.x, self.order = seed or 1, (0, 0)
+        offset = 128 if self.q8 else 0
+        for p in self.layers:
+            p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
+            p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
+
+    def initial(self, p: Layer) -> int:
+        if self.init == "zeros":
+            return 0
+        x = self.draw()
+        if self.init == "normal":
+            m, s = ratio(2.0**p.Fw / math.sqrt(p.n) / 8192)
+            return R(NORMAL[x >> 8] * m, s)
+        limit = {"he": math.sqrt(6 / p.n), "glorot": math.sqrt(6 / (p.n + p.K)),
+                 "uniform": 1 / math.sqrt(p.n)}[self.init]  # fmt: skip
+        m, s = ratio(limit * 2.0**p.Fw / 32768)
+        return R((x - 32768) * m, s)
+
+    def epoch(self) -> Iterator[int]:
+        """Draws the visiting order; the rows in it."""
+        self.order = (self.draw(), self.draw())
+        places = 2 ** max(1, (self.N - 1).bit_length())
+        rows = (((self.order[0] | 1) * i + self.order[1]) % places for i in range(places))
+        return (row for row in rows if row < self.N)
+
+    # ---- Forward ----
+
+    def forward(self, x: list[int]) -> list[int]:
+        for i, p in enumerate(self.layers):
+            p.a = x
+            p.acc = [
+                sum(self.seen(w) * a for w, a in zip(row, x, strict=True))
+                + self.seen(bias) * 2**p.fa
+                for row, bias in zip(p.U, p.UB, strict=True)
+            ]
+            if p.activation:
+                x = [self.activate(acc, self.fv(p) + p.fa, self.layers[i + 1]) for acc in p.acc]
+        return self.layers[-1].acc
+
+    def activate(self, acc: int, fs: int, above: Layer) -> int:
+        lo, hi, fo = above.lo, above.hi, above.fa
+        if self.activation in ("linear", "relu"):
+            return clamp(R(acc, fs - fo), lo, hi)
+        if self.activation == "leaky-relu":
+            y = R(acc, fs - fo)
+            return clamp(y >> 3 if y < 0 else y, lo, hi)
+        t = 5 if self.activation == "tanh" else 4
+
+        def entry(i: int) -> int:
+            if t == 5:
+                return clamp(near(2**fo * math.tanh(i / 32)), -hi, hi)
+            return min(near(2**fo / (1 + math.exp(-i / 16))), hi)
+
+        if self.q8:
+            return entry(clamp(R(acc, fs - t), -128, 127))
+        p = clamp(R(acc, fs - t - 6), -8192, 8191)
+        i = p >> 6
+        return entry(i) + ((entry(i + 1) - entry(i)) * (p & 63) >> 6)
+
+    def prediction(self) -> int:
+        acc, p = self.layers[-1].acc, self.layers[-1]
+        if len(acc) > 1:
+            return acc.index(max(acc))
+        return int(acc[0] > (2 ** (self.fv(p) + p.fa - 1) if self.loss == "mse" else 0))
+
+    # ---- Losses ----
+
+    def measure(self, target: int | list[int]) -> tuple[int, int]:
+        """The loss, and in thousandths."""
+        p = self.layers[-1]
+        acc, fs, count = p.acc, self.fv(p) + p.fa, p.K
+        if isinstance(target, list):
+            p.delta = [sat16(R(z, fs - p.fd) - y) for z, y in zip(acc, target, strict=True)]
+            return self.squares()
+        t = [target] if count == 1 else [int(k == target) for k in range(count)]
+        if self.loss == "mse":
+            p.delta = [sat16(R(z, fs - p.fd) - y * 2**p.fd) for z, y in zip(acc, t, strict=True)]
+            return self.squares()
+        if self.loss == "binary-cross-entropy":
+            loss, p.delta = 0, []
+            for z, y in zip(acc, t, strict=True):
+                s = min(R(abs(z), fs - 4), 255)
+                chance = LOGISTIC[s] if z >= 0 else 32768 - LOGISTIC[s]
+                loss += 16 * s * ((z < 0) if y == 1 else (z > 0)) + SOFTPLUS[s]
+                p.delta.append(sat16(chance - 32768 * y))
+            return loss, loss * 125 // (32 * count)
+        d = [min(R(max(acc) - z, fs - 4), 255) for z in acc]
+        e = [EXP[i] for i in d]
+        total = sum(e)
+        h = max(0, total.bit_length() - 16)
+        loss = 16 * d[target] + 177 * h + LN[(total >> (8 + h)) - 128]
+        p.delta = [
+            min(((e[k] << 15) + (total >> 1)) // total - 32768 * t[k], 32767) for k in range(count)
+        ]
+        return loss, R(loss * 1000, 8)
+
+    def squares(self) -> tuple[int, int]:
+        p = self.layers[-1]
+        loss = sum((d * d) >> (2 * p.fd - 16) for d in p.delta)
+        return loss, (loss >> 8) * 125 // (32 * p.K)
+
+    # ---- Backward ----
+
+    def backward(self) -> None:
+        for below, p in reversed(list(zip(self.layers[:-1], self.layers[1:], strict=True))):
+            if self.q8:
+                d, seen = p.fd - 8, [clamp(R(x, 8), -128, 127) for x in p.delta]
+            else:
+                b = 15 - (p.K - 1).bit_length()
+                d = p.fd - 15 + b
+                seen = [clamp(R(x, 15 - b), -(2**b), 2**b - 1) for x in p.delta]
+            below.delta = []
+            for j in range(p.n):
+                g = sum(self.seen(p.U[o][j]) * seen[o] for o in range(p.K))
+                g = R(g, self.fv(p) + d - 13)
+                below.delta.append(sat16(self.derivative(g, p.a[j], p.fa)))
+
+    def derivative(self, g: int, a: int, fo: int) -> int:
+        return {
+            "linear": lambda: g,
+            "relu": lambda: g if a > 0 else 0,
+            "leaky-relu": lambda: g >> 3 if a < 0 else g,
+            "tanh": lambda: R(sat16(g) * (16384 - R(a * a, 2 * fo - 14)), 14),
+            "sigmoid": lambda: R(sat16(g) * R(a * (2**fo - a), 2 * fo - 14), 14),
+        }[self.activation]()
+
+    # ---- Update ----
+
+    def update(self, first: bool, last: bool) -> None:
+        m, s = ratio(self.lr * self.c / self.B)
+        count = 0
+        for p in reversed(self.layers):
+            w = p.fd + s + p.fa - p.Fw
+            E = clamp(w - 20, 0, 6) if self.slots else 0
+            P = 8 if self.q8 else clamp(w - E - 8, 1, 16)
+            q = w - E - P
+            assert 0 <= q <= 29
+            for o in range(p.K):
+                x1, x2 = self.draw(), self.draw()
+                count += 2
+                dither = x1 & (2**q - 1) if q <= 16 else x1 << (q - 16)
+                F = sat16((p.delta[o] * m + dither) >> q)
+                for j, a in enumerate([*p.a, 2**p.fa]):
+                    step = (F * a + noise(x2, P, j)) >> P
+                    weights, slots, at = (p.U[o], p.v[o], j) if j < p.n else (p.UB, p.vB, o)
+                    byte = noise(x2, 8, j)
+                    if not self.slots:
+                        weights[at] = sat16(weights[at] - step)
+                        continue
+                    if first:
+                        M = min(255, round(256 * self.momentum))
+                        slots[at] = (slots[at] * M + byte) >> 8 if self.optimizer != "sgd" else 0
+                    slots[at] = sat16(slots[at] - step)
+                    if last:
+                        v = slots[at]
+                        weights[at] = sat16(weights[at] + ((v + (byte >> (8 - E))) >> E))
+        while math.gcd(count, 65535) != 1:
+            self.draw()
+            count += 1
+
+    # ---- State ----
+
+    def state(self) -> bytes:
+        numbers = [u for p in self.layers for row in (*p.U, p.UB) for u in row]
+        if self.slots:
+            numbers += [v for p in self.layers for row in (*p.v, p.vB) for v in row]
+        return struct.pack(f"<{len(numbers)}h3H", *numbers, *self.order, self.x)
+
+
+def noise(x2: int, bits: int, j: int) -> int:
+    multiple = (157 << (bits - 8)) | 1 if bits >= 8 else (157 >> (8 - bits)) | 1
+    return ((x2 >> (16 - bits)) + j * multiple) & ((1 << bits) - 1)
