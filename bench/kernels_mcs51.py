@@ -31,6 +31,7 @@ NETS: tuple[tuple[str, ...], ...] = (
     ("digits", "train.batch=8"),
     ("iris",),
     ("iris", "train.optimizer=momentum"),
+    ("iris", "train.batch=8"),
     ("xor",),
 )
 MAIN = """

@@ -12,7 +12,8 @@
  * A negative factor's step is added: (-p + d) >> 8 is -((p + 255 - d) >> 8), so that its dither is
  * the complement and moves by -157. The loop that subtracts and the one that adds have a form of
  * their own for factors below 256, which touch the upper byte of a weight only on a borrow or
- * carry. A zero x, which changes nothing, costs 13 cycles; a weight 32 below 256, else 48.
+ * carry. A zero x, which changes nothing, costs 13 cycles; a subtraction 31 (8 more with a borrow),
+ * or 50 from 256 on; an addition one less.
  */
 void nn_kernel_update_u8(int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, int16_t factor,
                          uint8_t dither, uint8_t n) __naked {
@@ -50,7 +51,7 @@ void nn_kernel_update_u8(int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, in
     inc r0                  ; 1
     djnz r1, 00001$         ; 2
     ret
-00005$:                     ; borrow: 7 more
+00005$:                     ; borrow
     inc dptr                ; 2
     movx a, @dptr           ; 2
     dec a                   ; 1
@@ -142,7 +143,7 @@ void nn_kernel_update_u8(int16_t NN_XDATA *weight, const uint8_t NN_IDATA *x, in
     inc r0                  ; 1
     djnz r1, 00021$         ; 2
     ret
-00025$:                     ; carry: 7 more
+00025$:                     ; carry
     inc dptr                ; 2
     movx a, @dptr           ; 2
     inc a                   ; 1

@@ -71,7 +71,7 @@ void nn_kernel_velocity_s8(int16_t NN_XDATA *velocity, const int8_t NN_IDATA *x,
     mov r3, a               ; 1
     mov a, r6               ; 1
     jz 00008$               ; 2
-    mov b, a                ; 2
+    mov b, a                ; 1
     mov a, _nn_kernel_velocity_s8_PARM_2 ; 1
     mul ab                  ; 4
     add a, r3               ; 1
@@ -128,7 +128,7 @@ void nn_kernel_velocity_s8(int16_t NN_XDATA *velocity, const int8_t NN_IDATA *x,
     mov r3, a               ; 1
     mov a, r6               ; 1
     jz 00011$               ; 2
-    mov b, a                ; 2
+    mov b, a                ; 1
     mov a, _nn_kernel_velocity_s8_PARM_2 ; 1
     mul ab                  ; 4
     add a, r3               ; 1
@@ -156,7 +156,7 @@ void nn_kernel_velocity_s8(int16_t NN_XDATA *velocity, const int8_t NN_IDATA *x,
     subb a, acc             ; 1
     ljmp 00021$             ; 2
 00022$:                     ; (hi + 128) * m - 128 * m
-    xrl a, #0x80            ; 2
+    xrl a, #0x80            ; 1
     mov b, _nn_kernel_velocity_s8_PARM_5 ; 2
     mul ab                  ; 4
     add a, r2               ; 1
