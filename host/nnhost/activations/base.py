@@ -24,12 +24,10 @@ class Activation:
     `fraction` fraction bits, in format `out`; `fine` asks for interpolated tables.
     `backward(g, a, out)`: the gradient g times the derivative, from the value `a` in format `out`.
     `real`, `derivative(z, a)`: the same for the floating-point reference.
-    `saturates`: initialisation and weight format follow Glorot rather than He.
     """
 
     name: str
     unsigned: bool
-    saturates: bool
     format: Callable[[int], Format]
     forward: Callable[[Expr, int, Format, bool], Expr]
     backward: Callable[[Expr, Expr, Format], Expr]

@@ -32,6 +32,4 @@ def _derivative(z: Real, a: Real) -> Real:
     return np.where(z < 0, 2.0**-SLOPE_SHIFT, 1.0).astype(z.dtype)
 
 
-LEAKY_RELU = Activation(
-    "leaky-relu", False, False, _format, _forward, _backward, _real, _derivative
-)
+LEAKY_RELU = Activation("leaky-relu", False, _format, _forward, _backward, _real, _derivative)

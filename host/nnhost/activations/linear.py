@@ -29,4 +29,4 @@ def _derivative(z: Real, a: Real) -> Real:
     return np.ones_like(z)
 
 
-LINEAR = Activation("linear", False, False, _format, _forward, _backward, _real, _derivative)
+LINEAR = Activation("linear", False, _format, _forward, _backward, _real, _derivative)

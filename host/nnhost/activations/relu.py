@@ -29,4 +29,4 @@ def _derivative(z: Real, a: Real) -> Real:
     return (z > 0).astype(z.dtype)
 
 
-RELU = Activation("relu", True, False, _format, _forward, _backward, _real, _derivative)
+RELU = Activation("relu", True, _format, _forward, _backward, _real, _derivative)

@@ -41,4 +41,4 @@ def _derivative(z: Real, a: Real) -> Real:
     return a * (1.0 - a)
 
 
-SIGMOID = Activation("sigmoid", True, True, _format, _forward, _backward, _real, _derivative)
+SIGMOID = Activation("sigmoid", True, _format, _forward, _backward, _real, _derivative)

@@ -41,4 +41,4 @@ def _derivative(z: Real, a: Real) -> Real:
     return 1.0 - a * a
 
 
-TANH = Activation("tanh", False, True, _format, _forward, _backward, _real, _derivative)
+TANH = Activation("tanh", False, _format, _forward, _backward, _real, _derivative)
