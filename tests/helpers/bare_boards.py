@@ -92,7 +92,7 @@ def _sources(
 def host(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
     """On this computer, under the sanitizers and all warnings."""
     includes, files = _sources(network, boards.get("host"), folder, edit)
-    flags = ["-std=gnu99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror",
+    flags = ["-std=gnu99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
     _run(["gcc", *flags, *includes, *files, "-o", "firmware"], folder)
     return parse(_run([str(folder / "firmware")], folder, stdin=subprocess.DEVNULL))
