@@ -286,7 +286,9 @@ def _failure(root: Path, board: Board, output: _Output) -> NnhostError:
 
     ours = [found for found in map(_OURS.match, lines) if found]
     if ours:
-        message = "; ".join(found[2] for found in ours if found[1] == "error")
+        errors = [found[2] for found in ours if found[1] == "error"]
+        name = f"{board.name}: "
+        message = "; ".join([*errors[:1], *(e.removeprefix(name) for e in errors[1:])])
         cure = "; ".join(found[2] for found in ours if found[1] == "help")
         kind = CapacityError if _OVERFULL.search(message) else NnhostError
         return (DeviceError if upload else kind)(message, help=cure)

@@ -6,6 +6,7 @@ Only click is imported at once, so that `nnhost --help` is quick; each verb impo
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +146,9 @@ def new(settings: Settings, folder: Path, template: str, board: str | None) -> N
     if settings.json:
         emit({"event": "created", "path": str(root), "template": template}, sys.stdout)
     else:
-        click.echo(f"{root} is ready: cd {root}, then nnhost flash and nnhost watch")
+        click.echo(
+            f"{root} is ready: cd {shlex.quote(str(root))}, then nnhost flash and nnhost watch"
+        )
 
 
 @verbs.command(examples=["boards", "boards --json"])

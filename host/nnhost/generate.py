@@ -19,7 +19,7 @@ from nnhost.boards import Board
 from nnhost.boards import get as get_board
 from nnhost.data import load
 from nnhost.emit_c import c_name, declaration, literal, sections, table_definition
-from nnhost.errors import NnhostError
+from nnhost.errors import CapacityError, NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
 from nnhost.kernels import RULES, Rules
 from nnhost.link.generate import messages_header
@@ -30,6 +30,8 @@ from nnhost.project import Project, load_project
 
 #: Sections that only a board which trains by itself (or the native engine) runs.
 SCHEDULED = ("pick", "report")
+#: Offsets in the state travel in 16 bits.
+MAX_STATE = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def prepare(project: Project) -> Network:
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
+    state = sum(b.bytes for b in network.program.state)
+    if state > MAX_STATE:
+        raise CapacityError(
+            f"{board.name}: the training state has {state} bytes, {state - MAX_STATE} more than"
+            " there are addresses on the link",
+            help="make the net smaller; `nnhost simulate` trains any",
+        )
     wanted = network.project.build.kernels != "portable"
     target = Target.of(board, standalone=network.standalone, kernels=wanted)
     files = sources(network.plan, network.program, target, network)

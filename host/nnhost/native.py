@@ -33,7 +33,7 @@ def compile_engine(plan: Plan, program: Program) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise NnhostError(
-            "no C compiler for the native engine", help="apt-get install gcc libc6-dev"
+            "no C compiler for the native engine", help="sudo apt-get install gcc libc6-dev"
         )
     files = sources(plan, program, Target.host(standalone=False))
     core = firmware_dir() / "core"
@@ -57,7 +57,7 @@ def compile_engine(plan: Plan, program: Program) -> Path:
     if done.returncode:
         raise NnhostError(
             f"{compiler} could not compile the native engine: {done.stderr.strip()[:500]}",
-            help="apt-get install gcc libc6-dev",
+            help="sudo apt-get install gcc libc6-dev",
         )
     built.replace(library)
     return library

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from helpers.drawn_nets import draw
 
+from nnhost import simulate
+from nnhost.boards import get
 from nnhost.data import load
-from nnhost.errors import UsageError
+from nnhost.errors import CapacityError, UsageError
+from nnhost.generate import board_sources, prepare
 from nnhost.ir import BoundError
 from nnhost.lower import lower
 from nnhost.paths import examples_dir
@@ -62,6 +65,13 @@ def test_a_bound_that_cannot_be_proven_names_the_tensor(monkeypatch: pytest.Monk
     monkeypatch.setattr("nnhost.lower._lower", unprovable)
     with pytest.raises(UsageError, match=r"forward1.*fit no 32-bit type"):
         lower(wide)
+
+
+def test_a_state_beyond_the_links_addresses_is_refused_by_boards_alone() -> None:
+    project = load_project(examples_dir() / "digits", ["net.hidden=[512]"])
+    with pytest.raises(CapacityError, match="the training state has 76826 bytes, 11291 more"):
+        board_sources(prepare(project), get("host"))
+    assert simulate(project, engine="native", steps=3).steps == 3
 
 
 def test_every_drawn_net_keeps_its_samples_in_their_formats() -> None:

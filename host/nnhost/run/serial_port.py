@@ -68,7 +68,10 @@ def _refusal(port: str, error: OSError | ValueError) -> DeviceError:
             f"{port} is in use" + (f" by {users}" if users else ""), help="close that program"
         )
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return DeviceError(f"there is no port {port}", help="nnhost doctor lists the ports")
+        return DeviceError(
+            f"there is no port {port}",
+            help="plug the board in; `ls /dev/ttyUSB* /dev/ttyACM*` shows what is there",
+        )
     return DeviceError(f"cannot open {port}: {error}")
 
 
