@@ -89,3 +89,12 @@ def test_the_page_shows_every_result(bench: ModuleType, tmp_path: Path) -> None:
     page = bench.page(results)
     for case in bench.cases(tmp_path):
         assert any(case.training in line and case.net in line for line in page.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "faulty"),
+    [(-0.6, 0.1, True), (0.6, 0.1, True), (-0.4, 0.1, False), (-0.6, 0.4, False)],
+)
+def test_what_is_a_fault(bench: ModuleType, difference: float, error: float, faulty: bool) -> None:
+    result = bench.Result(bench.NETS, "", "", "q8", 9, 90.0, 90.0 + difference, difference, error)
+    assert result.faulty is faulty
