@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 
 from nnhost import boards
 from nnhost.generate import Network, board_sources, prepare, write
-from nnhost.kernels import RULES, LoopRule
+from nnhost.kernels import RULES
+from nnhost.kernels.rules import LoopRule
 from nnhost.lower import lower
 from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import load_project

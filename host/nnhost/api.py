@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nnhost.bench import bench
+from nnhost.apart import apart
 from nnhost.boards import get
 from nnhost.errors import UsageError
 from nnhost.project import Project, load_project
@@ -36,5 +36,5 @@ def virtual_board(project: Project, board: str | None = None) -> Iterator[Twin]:
     record = get(board or project.board.name)
     if record.kind != "virtual":
         raise UsageError(f"{record.name} is a real board", help="nnhost boards lists the virtual")
-    with bench(project, record) as twin:
+    with apart(project, record) as twin:
         yield twin

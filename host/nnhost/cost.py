@@ -25,7 +25,8 @@ from nnhost.ir import (
     skips,
     type_bytes,
 )
-from nnhost.kernels import RULES, Rules, row_kernel, sum_kernel
+from nnhost.kernels import RULES
+from nnhost.kernels.rules import Rules, row_kernel, sum_kernel
 from nnhost.memory import STEP
 
 #: Share of the points and terms with a zero in them, as ReLU nets on images show it.

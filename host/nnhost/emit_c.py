@@ -31,7 +31,7 @@ from nnhost.ir import (
     type_bytes,
     walk,
 )
-from nnhost.kernels import (
+from nnhost.kernels.rules import (
     Found,
     Hole,
     LoopRule,

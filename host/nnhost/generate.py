@@ -21,7 +21,8 @@ from nnhost.data import load
 from nnhost.emit_c import c_name, declaration, literal, sections, table_definition
 from nnhost.errors import CapacityError, NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
-from nnhost.kernels import RULES, Rules
+from nnhost.kernels import RULES
+from nnhost.kernels.rules import Rules
 from nnhost.link.generate import messages_header
 from nnhost.lower import fingerprint, lower
 from nnhost.memory import MemoryPlan, make_memory, placed

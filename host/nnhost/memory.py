@@ -22,7 +22,7 @@ from nnhost.ir import (
     interval,
     type_bytes,
 )
-from nnhost.kernels import Rules, Space, row_kernel, sum_kernel, wanted_spaces
+from nnhost.kernels.rules import Rules, Space, row_kernel, sum_kernel, wanted_spaces
 
 #: Owned by the firmware's core, which declares them itself.
 CORE_OWNED = ("prng_state",)

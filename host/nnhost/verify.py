@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from threading import Event
 
-from nnhost.bench import bench
+from nnhost.apart import apart
 from nnhost.boards import BOARDS, Board, get
 from nnhost.errors import CapacityError, DifferenceError, NnhostError
 from nnhost.generate import prepare
@@ -94,7 +94,7 @@ def _verify(
     project: Project, board: Board, steps: int, port: str | None, stopped: Event
 ) -> Verdict:
     try:
-        with bench(project, board, port) as twin:
+        with apart(project, board, port) as twin:
             result: Result = twin.train(steps=steps, score=False, stopping=stopped.is_set)
     except CapacityError as error:
         return Verdict(board.name, "refused", message=error.message, help=error.help)

@@ -54,7 +54,7 @@ def test_training_completes_exact_and_counts_the_faults(
         lines.append(BadLine(original(*where), seed=len(name)))  # type: ignore[arg-type]
         return lines[-1]
 
-    monkeypatch.setattr("nnhost.bench.open_board", open_board)
+    monkeypatch.setattr("nnhost.apart.open_board", open_board)
     project = load_project(examples_dir() / "iris", ["train.epochs=2"])
 
     with virtual_board(project, name) as board:

@@ -10,7 +10,8 @@ from nnhost import boards
 from nnhost.fixed import saturate
 from nnhost.generate import board_sources, prepare
 from nnhost.ir import INT8, INT16, UINT8, Buffer, Expr, Interval, Map, Var, total
-from nnhost.kernels import RULES, row_kernel, sum_kernel
+from nnhost.kernels import RULES
+from nnhost.kernels.rules import row_kernel, sum_kernel
 from nnhost.memory import make_memory
 from nnhost.paths import examples_dir
 from nnhost.project import load_project

@@ -235,14 +235,14 @@ def benches(network, monkeypatch, tmp_path):
     things = {}
 
     @contextmanager
-    def bench(project, board, port=None):
+    def apart(project, board, port=None):
         thing = things[board.name]
         if isinstance(thing, Exception):
             raise thing
         with Twin(prepare(project), board.name, lambda: thing, tmp_path / "evidence") as twin:
             yield twin
 
-    monkeypatch.setattr("nnhost.verify.bench", bench)
+    monkeypatch.setattr("nnhost.verify.apart", apart)
     return things
 
 

@@ -1,4 +1,4 @@
-"""A board on the bench: built, flashed and powered on apart from what the project has flashed."""
+"""A board set apart: built, flashed and powered on apart from what the project has flashed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnhost.twin import Twin
 
 
 @contextmanager
-def bench(project: Project, board: Board, port: str | None = None) -> Iterator[Twin]:
+def apart(project: Project, board: Board, port: str | None = None) -> Iterator[Twin]:
     """The project's net on a board, in a folder that lives as long as the context.
 
     Only the evidence of a difference goes to the project's own folder.
@@ -31,11 +31,11 @@ def bench(project: Project, board: Board, port: str | None = None) -> Iterator[T
         source = str((project.root / Path(source).expanduser()).resolve())
     with TemporaryDirectory(prefix="nnhost-") as folder:
         root = Path(folder)
-        apart = replace(project, root=root, data=replace(project.data, source=source))
+        moved = replace(project, root=root, data=replace(project.data, source=source))
         (root / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
-        flash(apart, board, port)
+        flash(moved, board, port)
         with Twin(
-            prepare(apart),
+            prepare(moved),
             board.name,
             lambda: open_board(root, board, port),
             board_folder(project.root, board),

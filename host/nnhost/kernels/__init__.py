@@ -1,0 +1,11 @@
+"""Rules by instruction set, one file each; `rules` says what a rule is."""
+
+from __future__ import annotations
+
+from nnhost.kernels import mcs51
+from nnhost.kernels.rules import Rules
+
+#: Instruction set -> its rules. Folders of firmware/kernels have these names.
+RULES: dict[str, Rules] = {"mcs51": mcs51.RULES}
+
+__all__ = ["RULES"]
