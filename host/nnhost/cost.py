@@ -56,7 +56,6 @@ CALL = 60
 ROUND = {
     "nn_kernel_dot_u8": 19, "nn_kernel_dot_s8": 23, "nn_kernel_update_u8": 26,
     "nn_kernel_update_s8": 38, "nn_kernel_gather_u8": 30, "nn_kernel_gather_s8": 42,
-    "nn_kernel_velocity_u8": 62, "nn_kernel_velocity_s8": 66,
     "nn_kernel_add": 38,
 }  # fmt: skip
 

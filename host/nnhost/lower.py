@@ -82,7 +82,7 @@ def _lower(plan: Plan) -> Program:
         last = Buffer("last", (), Interval(0, 1), "input", doc="the batch ends")()
     update: list[Map] = []
     for layer_ in reversed(dense):
-        update += layer_.update(plan.optimizer, plan.momentum, first, last)
+        update += layer_.update(plan.optimizer, first, last)
     update = [m if m.when != one else _always(m) for m in update]
     update += _padding(update)
 

@@ -59,6 +59,7 @@ class LayerPlan:
     output; the backward pass sees it shifted right by `seen_delta_shift` within `seen_delta`.
     The update is ((delta * rate[0] + dither) >> row_shift) * input >> product_shift, in units of
     the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s.
+    Momentum is `momentum` * 2^-product_shift, 0 for optimizers without.
     """
 
     number: int
@@ -76,6 +77,7 @@ class LayerPlan:
     row_shift: int
     product_shift: int
     extra: int
+    momentum: int
 
     @property
     def offset(self) -> int:
@@ -126,7 +128,6 @@ class Plan:
     task: str
     classes: tuple[str, ...]
     optimizer: str
-    momentum: int
     init: str
     rows: int
     batch: int
@@ -156,6 +157,13 @@ class Plan:
     def has_slot(self) -> bool:
         """Whether the optimizer keeps a slot for each weight."""
         return OPTIMIZERS[self.optimizer].slots(self.batch) > 0
+
+    @property
+    def momentum(self) -> float:
+        """Momentum as computed; the layers' differ in the number of bits. 0 for optimizers
+        without."""
+        first = self.layers[0]
+        return first.momentum * 2.0**-first.product_shift
 
     @property
     def fine(self) -> bool:
@@ -202,7 +210,7 @@ class Plan:
             "loss": self.loss.name,
             "preset": self.preset.name,
             "optimizer": self.optimizer,
-            "momentum": self.momentum / 256,
+            "momentum": self.momentum,
             "batch": self.batch,
             "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
             "classes": list(self.classes),
@@ -316,6 +324,11 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.
             product = min(16, max(1, whole - extra - 8))
+        momentum = 0
+        if optimizer.momentum:
+            # Enough bits for the momentum, and room for its product with a velocity.
+            product = min(15, max(8, product))
+            momentum = min((1 << product) - 1, round(train.momentum * (1 << product)))
         layer = LayerPlan(
             n + 1,
             fan_in,
@@ -332,6 +345,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             whole - extra - product,
             product,
             extra,
+            momentum,
         )
         _check_rate(train.lr, layer.row_shift, n + 1)
         layers.append(layer)
@@ -344,7 +358,6 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         dataset.task,
         dataset.classes,
         train.optimizer,
-        min(255, round(train.momentum * 256)),
         net.init,
         rows,
         batch,

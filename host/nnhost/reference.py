@@ -47,7 +47,7 @@ class Reference:
         m, s = plan.layers[0].rate
         #: Learning rate for the gradient of one sample: the batch's mean is part of it.
         self.rate = m * 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
-        self.momentum = plan.momentum / 256 if plan.optimizer == "momentum" else 0.0
+        self.momenta = [p.momentum * 2.0**-p.product_shift for p in plan.layers]
         #: Outputs that each class wants; a lone output stands for class 1.
         self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
         shapes = [(p.fan_out, p.fan_in) for p in plan.layers]
@@ -105,8 +105,8 @@ class Reference:
             scaled = self.rate * delta
             velocity, bias_velocity = self.velocities[i], self.bias_velocities[i]
             if first:
-                velocity *= self.momentum
-                bias_velocity *= self.momentum
+                velocity *= self.momenta[i]
+                bias_velocity *= self.momenta[i]
             velocity -= scaled[:, None] * a
             bias_velocity -= scaled
             if last:

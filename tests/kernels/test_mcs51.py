@@ -215,11 +215,6 @@ CALLS = {
     "nn_kernel_gather_s8":
         "nn_kernel_gather_s8((int16_t __xdata *)w, (int8_t __idata *)x, factor, dither, decay & 1,"
         " n)",
-    "nn_kernel_velocity_u8":
-        "nn_kernel_velocity_u8((int16_t __xdata *)w, x, factor, dither, decay, n)",
-    "nn_kernel_velocity_s8":
-        "nn_kernel_velocity_s8((int16_t __xdata *)w, (int8_t __idata *)x, factor, dither, decay,"
-        " n)",
     "nn_kernel_add": "nn_kernel_add((int16_t __xdata *)w, (int16_t __xdata *)v, n)",
 }  # fmt: skip
 
@@ -251,18 +246,13 @@ def _gather(case: Case) -> tuple[list[int], int]:
     return [_saturated(kept * w - _step(case, i)) for i, w in enumerate(case.w)], 0
 
 
-def _velocity(case: Case) -> tuple[list[int], int]:
-    decayed = [(w * case.decay + _noise(case, i)) >> 8 for i, w in enumerate(case.w)]
-    return [_saturated(w - _step(case, i)) for i, w in enumerate(decayed)], 0
-
-
 def _add(case: Case) -> tuple[list[int], int]:
     return [_saturated(w + v) for w, v in zip(case.w, case.v, strict=True)], 0
 
 
 #: The first matrix afterwards, and the result.
 MEANINGS: dict[str, Meaning] = {
-    "dot": _dot, "update": _update, "gather": _gather, "velocity": _velocity, "add": _add,
+    "dot": _dot, "update": _update, "gather": _gather, "add": _add,
 }  # fmt: skip
 
 

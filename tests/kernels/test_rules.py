@@ -106,7 +106,7 @@ def test_what_the_kernels_read_is_placed_first_and_weights_stay_outside() -> Non
     ("example", "settings", "kernels"),
     [
         ("digits", [], {"dot_u8", "dot_s8", "update_u8"}),
-        ("digits", ["train.optimizer=momentum"], {"dot_u8", "dot_s8", "velocity_u8", "add"}),
+        ("digits", ["train.optimizer=momentum"], {"dot_u8", "dot_s8", "add"}),
         ("digits", ["train.batch=8"], {"dot_u8", "dot_s8", "gather_u8"}),
         ("iris", [], {"dot_u8", "dot_s8", "update_u8", "update_s8"}),
         ("xor", [], {"dot_s8", "update_s8"}),

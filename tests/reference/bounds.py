@@ -154,20 +154,20 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
 
     found = Bounds(loss, e_delta, [], [], [], [])
     for i, layer in enumerate(plan.layers):
-        delta, a, momentum = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i]), r.momentum > 0
-        slots, stored = update_error(layer, momentum, delta, a, r.weights[i], r.velocities[i])
+        delta, a = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i])
+        slots, stored = update_error(layer, delta, a, r.weights[i], r.velocities[i])
         found.velocities.append(slots)
         found.weights.append(stored)
         one = Near(np.ones(1), np.zeros(1))
         bias, slot = r.biases[i][:, None], r.bias_velocities[i][:, None]
-        slots, stored = update_error(layer, momentum, delta, one, bias, slot)
+        slots, stored = update_error(layer, delta, one, bias, slot)
         found.bias_velocities.append(slots[:, 0])
         found.biases.append(stored[:, 0])
     return found
 
 
 def update_error(
-    layer: LayerPlan, momentum: bool, delta: Near, a: Near, weight: Real, slot: Real
+    layer: LayerPlan, delta: Near, a: Near, weight: Real, slot: Real
 ) -> tuple[Real, Real]:
     """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`."""
     m, s = layer.rate
@@ -178,7 +178,6 @@ def update_error(
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
     change = np.abs(slot) + rate * d * x
     error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
-    error = error + (unit if momentum else 0.0)  # of the decay
     inside(change, error, 32767 * unit)
     last = 2.0**-layer.weight_fraction
     stored = error + (last if layer.extra else 0.0)

@@ -270,7 +270,8 @@ class Net:
         for p in reversed(self.layers):
             w = p.fd + s + p.fa - p.Fw
             E = clamp(w - 20, 0, 6) if self.slots else 0
-            P = 8 if self.q8 else clamp(w - E - 8, 1, 16)
+            least, most = (8, 15) if self.optimizer == "momentum" else (1, 16)
+            P = 8 if self.q8 else clamp(w - E - 8, least, most)
             q = w - E - P
             assert 0 <= q <= 29
             for o in range(p.K):
@@ -279,19 +280,22 @@ class Net:
                 dither = x1 & (2**q - 1) if q <= 16 else x1 << (q - 16)
                 F = sat16((p.delta[o] * m + dither) >> q)
                 for j, a in enumerate([*p.a, 2**p.fa]):
-                    step = (F * a + noise(x2, P, j)) >> P
+                    N = noise(x2, P, j)
+                    step = (F * a + N) >> P
                     weights, slots, at = (p.U[o], p.v[o], j) if j < p.n else (p.UB, p.vB, o)
-                    byte = noise(x2, 8, j)
                     if not self.slots:
                         weights[at] = sat16(weights[at] - step)
                         continue
-                    if first:
-                        M = min(255, round(256 * self.momentum))
-                        slots[at] = (slots[at] * M + byte) >> 8 if self.optimizer != "sgd" else 0
-                    slots[at] = sat16(slots[at] - step)
+                    if not first:
+                        slots[at] = sat16(slots[at] - step)
+                    elif self.optimizer == "sgd":
+                        slots[at] = sat16(-step)
+                    else:
+                        M = min(2**P - 1, round(2**P * self.momentum))
+                        slots[at] = sat16((slots[at] * M - F * a + N) >> P)
                     if last:
                         v = slots[at]
-                        weights[at] = sat16(weights[at] + ((v + (byte >> (8 - E))) >> E))
+                        weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
         while math.gcd(count, 65535) != 1:
             self.draw()
             count += 1

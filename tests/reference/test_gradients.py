@@ -87,7 +87,8 @@ def test_momentum_is_polyak() -> None:
     data = dataset(1, 1, 1, "regression", "z-score")
     p = plan(data, "q16", "mse", [], [], optimizer="momentum", batch=2, lr=0.5)
     net = Reference(p)
-    beta, rate = 230 / 256, 0.5 / 2
+    beta, rate = p.momentum, 0.5 / 2
+    assert beta == pytest.approx(0.9, abs=2**-9)
     w = v = 0.0
     for rows in ((0, 1), (2, 3)):
         slope = sum(

@@ -112,7 +112,7 @@ def without_derivative(name: str) -> Mutation:
 
 def optimizer(name: str, change: Callable[[Parameter], Parameter]) -> Mutation:
     right = OPTIMIZERS[name]
-    wrong = replace(right, update=lambda p, momentum: right.update(change(p), momentum))
+    wrong = replace(right, update=lambda p: right.update(change(p)))
     return lambda patch: patch.setitem(OPTIMIZERS, name, wrong)
 
 
@@ -143,15 +143,15 @@ def target_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def negated_decay(p: Parameter) -> Parameter:
-    return replace(p, decay=lambda v, by: 0 - p.decay(v, by))
+    return replace(p, decayed=lambda v: p.decayed(0 - v))
 
 
 def eternal(p: Parameter) -> Parameter:
-    return replace(p, decay=lambda v, by: v)
+    return replace(p, decayed=lambda v: v - p.step)
 
 
 def uphill(p: Parameter) -> Parameter:
-    return replace(p, step=0 - p.step)
+    return replace(p, step=0 - p.step, decayed=lambda v: 0 - p.decayed(0 - v))
 
 
 def never_first(p: Parameter) -> Parameter:

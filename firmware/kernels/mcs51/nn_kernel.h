@@ -40,15 +40,6 @@ void nn_kernel_gather_u8(int16_t NN_XDATA *slot, const uint8_t NN_IDATA *x, int1
 void nn_kernel_gather_s8(int16_t NN_XDATA *slot, const int8_t NN_IDATA *x, int16_t factor,
                          uint8_t dither, uint8_t first, uint8_t n);
 
-/*
- * velocity[i] = saturate(((decay * velocity[i] + d[i]) >> 8) - ((factor * x[i] + d[i]) >> 8)), with
- * the same d.
- */
-void nn_kernel_velocity_u8(int16_t NN_XDATA *velocity, const uint8_t NN_IDATA *x, int16_t factor,
-                           uint8_t dither, uint8_t decay, uint8_t n);
-void nn_kernel_velocity_s8(int16_t NN_XDATA *velocity, const int8_t NN_IDATA *x, int16_t factor,
-                           uint8_t dither, uint8_t decay, uint8_t n);
-
 /* weight[i] = saturate(weight[i] + velocity[i]) for i below n. */
 void nn_kernel_add(int16_t NN_XDATA *weight, const int16_t NN_XDATA *velocity, uint8_t n);
 

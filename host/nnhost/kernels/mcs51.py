@@ -34,7 +34,7 @@ MULTIPLY = Rule("nn_kernel_multiply", _WORD() * _BYTE(), (_WORD, _BYTE), "int32_
 _WEIGHT, _VELOCITY, _SLOT = _matrix("weight"), _matrix("velocity"), _matrix("slot")
 _X = {"u8": _vector("x", UINT8), "s8": _vector("x", INT8)}
 _FACTOR, _DITHER = _scalar("factor", INT16), _scalar("dither", UINT8)
-_DECAY, _FIRST = _scalar("decay", UINT8), _scalar("first", Interval(0, 1))
+_FIRST = _scalar("first", Interval(0, 1))
 
 
 def _dot(kind: str, weight: Load, strided: Hole | None = None) -> LoopRule:
@@ -83,18 +83,6 @@ def _gather(kind: str) -> LoopRule:
     )
 
 
-def _velocity(kind: str) -> LoopRule:
-    """A row of velocities that decay, less the step."""
-    place = _VELOCITY[_ROW, _COLUMN]
-    return LoopRule(
-        f"nn_kernel_velocity_{kind}",
-        saturate(((place * _DECAY() + _NOISE) >> 8) - _step(kind)),
-        _COLUMN,
-        (_VELOCITY, _X[kind], _FACTOR, _DITHER, _DECAY),
-        place,
-    )
-
-
 #: A row of weights plus its velocities.
 _ADD = LoopRule(
     "nn_kernel_add",
@@ -115,7 +103,5 @@ RULES: Rules = (
     _update("s8"),
     _gather("u8"),
     _gather("s8"),
-    _velocity("u8"),
-    _velocity("s8"),
     _ADD,
 )

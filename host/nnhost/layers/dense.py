@@ -152,7 +152,7 @@ class Dense:
                 doc=f"W^T delta times the derivative of {q.activation}"),
         ]  # fmt: skip
 
-    def update(self, optimizer: str, momentum: int, first: Expr, last: Expr) -> list[Map]:
+    def update(self, optimizer: str, first: Expr, last: Expr) -> list[Map]:
         """Learning rate times gradient into the optimizer, row by row."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
         q = Var("q", 2)
@@ -161,31 +161,31 @@ class Dense:
         # row_shift random bits; beyond 16 the upper ones are random.
         dither = (draws[o, 0] << max(0, p.row_shift - 16)) & ((1 << p.row_shift) - 1)
         rate = (self.delta[o] * p.rate[0] + dither) >> p.row_shift
+        bits = p.product_shift
+        multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
         maps = [
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), saturate(rate), doc="lr * delta"),
         ]
 
-        def noise(bits: int, column: Operand) -> Expr:
-            multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
-            return ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
-
         def parameter(
             weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], column: Operand, x: Operand
         ) -> Parameter:
-            def decay(v: Expr, by: int) -> Expr:
-                return (v * by + noise(8, column)) >> 8
+            noise = ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
+
+            def decayed(v: Expr) -> Expr:
+                return (v * p.momentum - factor[o] * x + noise) >> bits
 
             def narrow(v: Expr) -> Expr:
-                return (v + (noise(8, column) >> (8 - p.extra))) >> p.extra if p.extra else v
+                return (v + (noise >> (bits - p.extra))) >> p.extra if p.extra else v
 
-            step = (factor[o] * x + noise(p.product_shift, column)) >> p.product_shift
-            return Parameter(weight.name, weight, slot, index, step, first, last, decay, narrow)
+            step = (factor[o] * x + noise) >> bits
+            return Parameter(weight.name, weight, slot, index, step, first, last, decayed, narrow)
 
         one = 1 << p.input.fraction
         for item in (
             parameter(self.weight, self.velocity, (o, j), j, self.source[j]),
             parameter(self.bias, self.bias_velocity, (o,), p.fan_in, one),
         ):
-            maps += OPTIMIZERS[optimizer].update(item, momentum)
+            maps += OPTIMIZERS[optimizer].update(item)
         return maps

@@ -14,8 +14,8 @@ class Parameter:
 
     `weight`: int16 at `index`. `slot`: int16 of the same shape with `extra` more fraction bits
     (None where the optimizer needs none). `step`: learning rate times gradient, in units of the
-    slot. `first`, `last`: 1 at the ends of a batch. `decay(x, factor)` multiplies by factor/256
-    and `narrow(x)` drops `extra` bits, both rounded stochastically.
+    slot. `first`, `last`: 1 at the ends of a batch. `decayed(v)` is momentum times v less the step,
+    rounded once; `narrow(v)` drops `extra` bits. All three are rounded stochastically.
     """
 
     name: str
@@ -25,14 +25,15 @@ class Parameter:
     step: Expr
     first: Expr
     last: Expr
-    decay: Callable[[Expr, int], Expr]
+    decayed: Callable[[Expr], Expr]
     narrow: Callable[[Expr], Expr]
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`slots(batch)`: int16 slots a weight; `update(p, momentum)`: the Maps, momentum in 256ths."""
+    """`slots(batch)`: int16 slots a weight; `momentum`: whether [train] momentum matters."""
 
     name: str
     slots: Callable[[int], int]
-    update: Callable[[Parameter, int], list[Map]]
+    momentum: bool
+    update: Callable[[Parameter], list[Map]]

@@ -11,10 +11,10 @@ from nnhost.ir import Load, Map, sel
 from nnhost.optimizers.base import Optimizer, Parameter
 
 
-def _update(p: Parameter, momentum: int) -> list[Map]:
+def _update(p: Parameter) -> list[Map]:
     assert p.slot is not None
     v, weight = Load(p.slot, p.index), Load(p.weight, p.index)
-    moved = saturate(sel(p.first, p.decay(v, momentum), v) - p.step)
+    moved = saturate(sel(p.first, p.decayed(v), v - p.step))
     return [
         Map(f"velocity_{p.name}", p.slot, p.index, moved, doc="v = beta * v - lr * g"),
         Map(
@@ -28,4 +28,4 @@ def _update(p: Parameter, momentum: int) -> list[Map]:
     ]
 
 
-MOMENTUM = Optimizer("momentum", lambda batch: 1, _update)
+MOMENTUM = Optimizer("momentum", lambda batch: 1, True, _update)

@@ -11,7 +11,7 @@ from nnhost.ir import Load, Map, sel
 from nnhost.optimizers.base import Optimizer, Parameter
 
 
-def _update(p: Parameter, momentum: int) -> list[Map]:
+def _update(p: Parameter) -> list[Map]:
     weight = Load(p.weight, p.index)
     if p.slot is None:
         return [
@@ -32,4 +32,4 @@ def _update(p: Parameter, momentum: int) -> list[Map]:
     ]
 
 
-SGD = Optimizer("sgd", lambda batch: 0 if batch == 1 else 1, _update)
+SGD = Optimizer("sgd", lambda batch: 0 if batch == 1 else 1, False, _update)

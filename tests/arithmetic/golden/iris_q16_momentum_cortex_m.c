@@ -361,18 +361,14 @@ static void nn_map_factor2(void) {
 /* nn_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t0 = nn_draws2[o][1]; /* 0..65535 */
-        const uint8_t t1 = (uint8_t)(t0 >> 8U); /* 0..255 */
-        const int16_t t4 = nn_factor2[o]; /* -32768..32767 */
-        const uint16_t t5 = (uint16_t)(t0 >> 4U); /* 0..4095 */
+        const int16_t t0 = nn_factor2[o]; /* -32768..32767 */
+        const uint16_t t2 = (uint16_t)(nn_draws2[o][1] >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 3U; j++) {
-            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t3 = (int16_t)((((int32_t)nn_velocity2[o][j] * 230) + (int32_t)t2) >> 8U); /* -29440..29440 */
-            const uint16_t t6 = (uint16_t)((uint16_t)(t5 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int32_t t7 = ((int32_t)t4 * (int32_t)nn_activation1[j]) + (int32_t)t6; /* -268402688..268398592 */
-            const int32_t t8 = (int32_t)t3 - (t7 >> 12U); /* -94967..94968 */
-            const int32_t t9 = (t8 > (-32767 - 1)) ? t8 : (-32767 - 1); /* -32768..94968 */
-            nn_velocity2[o][j] = (int16_t)((t9 < 32767) ? t9 : 32767);
+            const int32_t t1 = ((int32_t)nn_velocity2[o][j] * 3686) - ((int32_t)t0 * (int32_t)nn_activation1[j]); /* -389177345..389181850 */
+            const uint16_t t3 = (uint16_t)((uint16_t)(t2 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int32_t t4 = (t1 + (int32_t)t3) >> 12U; /* -95015..95016 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..95016 */
+            nn_velocity2[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -380,14 +376,14 @@ static void nn_map_velocity_weight2(void) {
 /* nn_weight2: w = w + v */
 static void nn_map_update_weight2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint8_t t1 = (uint8_t)(nn_draws2[o][1] >> 8U); /* 0..255 */
+        const uint16_t t1 = (uint16_t)(nn_draws2[o][1] >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 3U; j++) {
             const int16_t t0 = nn_velocity2[o][j]; /* -32768..32767 */
             if (t0 == 0) {
                 continue;
             }
-            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 4U)) >> 4U); /* -2048..2048 */
+            const uint16_t t2 = (uint16_t)((uint16_t)(t1 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 8U)) >> 4U); /* -2048..2048 */
             const int32_t t4 = (int32_t)nn_weight2[o][j] + (int32_t)t3; /* -34816..34815 */
             const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..34815 */
             nn_weight2[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
@@ -398,14 +394,11 @@ static void nn_map_update_weight2(void) {
 /* nn_bias_velocity2: v = beta * v - lr * g */
 static void nn_map_velocity_bias2(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t0 = nn_draws2[o][1]; /* 0..65535 */
-        const uint8_t t1 = (uint8_t)((uint16_t)((uint16_t)(uint8_t)(t0 >> 8U) + 471U) & 255U); /* 0..255 */
-        const int16_t t2 = (int16_t)((((int32_t)nn_bias_velocity2[o] * 230) + (int32_t)t1) >> 8U); /* -29440..29440 */
-        const uint16_t t3 = (uint16_t)((uint16_t)((uint16_t)(t0 >> 4U) + 7539U) & 4095U); /* 0..4095 */
-        const int16_t t4 = (int16_t)((((int32_t)nn_factor2[o] * 512) + (int32_t)t3) >> 12U); /* -4096..4096 */
-        const int32_t t5 = (int32_t)t2 - (int32_t)t4; /* -33536..33536 */
-        const int32_t t6 = (t5 > (-32767 - 1)) ? t5 : (-32767 - 1); /* -32768..33536 */
-        nn_bias_velocity2[o] = (int16_t)((t6 < 32767) ? t6 : 32767);
+        const int32_t t0 = ((int32_t)nn_bias_velocity2[o] * 3686) - ((int32_t)nn_factor2[o] * 512); /* -137559552..137556378 */
+        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws2[o][1] >> 4U) + 7539U) & 4095U); /* 0..4095 */
+        const int32_t t2 = (t0 + (int32_t)t1) >> 12U; /* -33584..33584 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..33584 */
+        nn_bias_velocity2[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -416,9 +409,9 @@ static void nn_map_update_bias2(void) {
         if (t0 == 0) {
             continue;
         }
-        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws2[o][1] >> 8U) + 471U); /* 471..726 */
-        const int32_t t2 = (int32_t)t0 + (int32_t)(uint8_t)((uint8_t)(t1 & 255U) >> 4U); /* -32768..32782 */
-        const int32_t t3 = (int32_t)nn_bias2[o] + (int32_t)(int16_t)(t2 >> 4U); /* -34816..34815 */
+        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws2[o][1] >> 4U) + 7539U) & 4095U); /* 0..4095 */
+        const int16_t t2 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t1 >> 8U)) >> 4U); /* -2048..2048 */
+        const int32_t t3 = (int32_t)nn_bias2[o] + (int32_t)t2; /* -34816..34815 */
         const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..34815 */
         nn_bias2[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
     }
@@ -449,18 +442,14 @@ static void nn_map_factor1(void) {
 /* nn_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t0 = nn_draws1[o][1]; /* 0..65535 */
-        const uint8_t t1 = (uint8_t)(t0 >> 8U); /* 0..255 */
-        const int16_t t4 = nn_factor1[o]; /* -32768..32767 */
-        const uint16_t t5 = (uint16_t)(t0 >> 4U); /* 0..4095 */
+        const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
+        const uint16_t t2 = (uint16_t)(nn_draws1[o][1] >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 4U; j++) {
-            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t3 = (int16_t)((((int32_t)nn_velocity1[o][j] * 230) + (int32_t)t2) >> 8U); /* -29440..29440 */
-            const uint16_t t6 = (uint16_t)((uint16_t)(t5 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int32_t t7 = (((int32_t)t4 * (int32_t)nn_x[j]) + (int32_t)t6) >> 12U; /* -32767..32768 */
-            const int32_t t8 = (int32_t)t3 - t7; /* -62208..62207 */
-            const int32_t t9 = (t8 > (-32767 - 1)) ? t8 : (-32767 - 1); /* -32768..62207 */
-            nn_velocity1[o][j] = (int16_t)((t9 < 32767) ? t9 : 32767);
+            const int32_t t1 = ((int32_t)nn_velocity1[o][j] * 3686) - ((int32_t)t0 * (int32_t)nn_x[j]); /* -255000576..254992794 */
+            const uint16_t t3 = (uint16_t)((uint16_t)(t2 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int32_t t4 = (t1 + (int32_t)t3) >> 12U; /* -62256..62255 */
+            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..62255 */
+            nn_velocity1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
     }
 }
@@ -468,14 +457,14 @@ static void nn_map_velocity_weight1(void) {
 /* nn_weight1: w = w + v */
 static void nn_map_update_weight1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint8_t t1 = (uint8_t)(nn_draws1[o][1] >> 8U); /* 0..255 */
+        const uint16_t t1 = (uint16_t)(nn_draws1[o][1] >> 4U); /* 0..4095 */
         for (uint8_t j = 0U; j < 4U; j++) {
             const int16_t t0 = nn_velocity1[o][j]; /* -32768..32767 */
             if (t0 == 0) {
                 continue;
             }
-            const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 5U)) >> 3U); /* -4096..4096 */
+            const uint16_t t2 = (uint16_t)((uint16_t)(t1 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
+            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 9U)) >> 3U); /* -4096..4096 */
             const int32_t t4 = (int32_t)nn_weight1[o][j] + (int32_t)t3; /* -36864..36863 */
             const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..36863 */
             nn_weight1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
@@ -486,14 +475,11 @@ static void nn_map_update_weight1(void) {
 /* nn_bias_velocity1: v = beta * v - lr * g */
 static void nn_map_velocity_bias1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t0 = nn_draws1[o][1]; /* 0..65535 */
-        const uint8_t t1 = (uint8_t)((uint16_t)((uint16_t)(uint8_t)(t0 >> 8U) + 628U) & 255U); /* 0..255 */
-        const int16_t t2 = (int16_t)((((int32_t)nn_bias_velocity1[o] * 230) + (int32_t)t1) >> 8U); /* -29440..29440 */
-        const uint16_t t3 = (uint16_t)((uint16_t)((uint16_t)(t0 >> 4U) + 10052U) & 4095U); /* 0..4095 */
-        const int16_t t4 = (int16_t)((((int32_t)nn_factor1[o] * 1024) + (int32_t)t3) >> 12U); /* -8192..8192 */
-        const int32_t t5 = (int32_t)t2 - (int32_t)t4; /* -37632..37632 */
-        const int32_t t6 = (t5 > (-32767 - 1)) ? t5 : (-32767 - 1); /* -32768..37632 */
-        nn_bias_velocity1[o] = (int16_t)((t6 < 32767) ? t6 : 32767);
+        const int32_t t0 = ((int32_t)nn_bias_velocity1[o] * 3686) - ((int32_t)nn_factor1[o] * 1024); /* -154336256..154333594 */
+        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws1[o][1] >> 4U) + 10052U) & 4095U); /* 0..4095 */
+        const int32_t t2 = (t0 + (int32_t)t1) >> 12U; /* -37680..37680 */
+        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..37680 */
+        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
 
@@ -504,9 +490,9 @@ static void nn_map_update_bias1(void) {
         if (t0 == 0) {
             continue;
         }
-        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U); /* 628..883 */
-        const int32_t t2 = (int32_t)t0 + (int32_t)(uint8_t)((uint8_t)(t1 & 255U) >> 5U); /* -32768..32774 */
-        const int32_t t3 = (int32_t)nn_bias1[o] + (int32_t)(int16_t)(t2 >> 3U); /* -36864..36863 */
+        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws1[o][1] >> 4U) + 10052U) & 4095U); /* 0..4095 */
+        const int16_t t2 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t1 >> 9U)) >> 3U); /* -4096..4096 */
+        const int32_t t3 = (int32_t)nn_bias1[o] + (int32_t)t2; /* -36864..36863 */
         const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..36863 */
         nn_bias1[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
     }
