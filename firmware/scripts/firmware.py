@@ -90,7 +90,7 @@ def add_host():
 def add_sources():
     folders = [firmware / "core", *(firmware / "ports" / port for port in record["ports"])]
     if "NN_KERNELS 1" in (generated / "nn_config.h").read_text(encoding="utf-8"):
-        folders.append(firmware / "kernels" / record["family"])
+        folders.append(firmware / "kernels" / record["kernels"])
     folders.append(generated)
     env.Append(
         CPPPATH=[str(folder) for folder in folders],

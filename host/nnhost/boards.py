@@ -100,6 +100,8 @@ class Board:
     family: str
     """mcs51, cortex-m or host"""
     cpu: str
+    kernels: str
+    """folder of firmware/kernels for its instruction set; "" if there is none"""
     ports: tuple[str, ...]
     """folders of firmware/ports that drive it"""
     clock: int
@@ -193,6 +195,7 @@ def _read(path: Path) -> Board:
         status=record["status"],
         family=record["family"],
         cpu=record["cpu"],
+        kernels=record.get("kernels", ""),
         ports=tuple(record["ports"]),
         clock=record["clock"],
         baud=record["baud"],

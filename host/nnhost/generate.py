@@ -55,7 +55,7 @@ class Target:
         """A board, with its training rows in flash if `standalone`."""
         return cls(
             board.name, board.payload, board.baud, board.clock, board.internal, standalone,
-            standalone, board.family if kernels and board.family in RULES else "",
+            standalone, board.kernels if kernels and board.kernels in RULES else "",
         )  # fmt: skip
 
     @property

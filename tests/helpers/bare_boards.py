@@ -82,8 +82,8 @@ def _sources(
     write(files_by_name | {"nn_net.c": edit(files_by_name["nn_net.c"])}, folder)
     firmware = firmware_dir()
     folders = [firmware / "core", *(firmware / "ports" / p for p in board.ports)]
-    if board.family in RULES:
-        folders.append(firmware / "kernels" / board.family)
+    if board.kernels in RULES:
+        folders.append(firmware / "kernels" / board.kernels)
     files = [str(p) for d in (*folders, folder) for p in sorted(d.glob("*.c"))]
     files.sort(key=lambda name: not name.endswith("nn_main.c"))
     return [f"-I{d}" for d in (folder, *folders)], files
