@@ -41,6 +41,7 @@ from nnhost.kernels.rules import (
     match,
     row_kernel,
     sum_kernel,
+    together,
 )
 
 _SYMBOLS = {
@@ -81,8 +82,12 @@ class _Scope:
 class _Function:
     """Writes the body of one Map."""
 
-    def __init__(self, m: Map, rules: Rules = (), space: Space | None = None) -> None:
+    def __init__(
+        self, m: Map, rules: Rules = (), space: Space | None = None, then: Map | None = None
+    ) -> None:
         self.map = m
+        self.then = then
+        self.sums = 0
         self.rules = rules
         self.space = space
         self.count = 0
@@ -203,10 +208,11 @@ class _Function:
                 x, y = self.operand(a, kind, e), self.operand(b, kind, e)
                 return _converted(f"({x} {_SYMBOLS[name]} {y})", kind, result)
             case Reduce():
-                if (kernel := sum_kernel(self.rules, e, self.space)) is None:
+                kernel = sum_kernel(self.rules, e, self.space, self.map)
+                if kernel is None or (kernel[0].outer and self.sums):
                     return self.reduce(e, result)
                 start = self.operand(e.init, "int32_t", e)
-                call = self.loop_call(*kernel, e)
+                call = self.all_sums(*kernel) if kernel[0].outer else self.loop_call(*kernel, e)
                 code = call if e.init == Const(0) else f"({start} + {call})"
                 return _converted(code, "int32_t", result)
         raise TypeError(e)
@@ -222,29 +228,45 @@ class _Function:
                 return _converted(f"{rule.kernel}({', '.join(given)})", rule.result, result)
         return None
 
-    def loop_call(self, rule: LoopRule, found: Found, inside: Expr) -> str:
-        """A call of a kernel that runs a whole loop."""
-        var = found.indices[rule.loop]
+    def all_sums(self, rule: LoopRule, found: Found) -> str:
+        """The sum of the current round, all of them computed before the loop."""
+        assert rule.outer is not None
+        var = found.indices[rule.outer]
         assert isinstance(var, Var)
-        given = [self.argument(hole, found, var, inside) for hole in rule.holes]
-        given.append(f"{var.extent}U")
+        self.sums = var.extent
+        call = self.loop_call(rule, found, self.map.expr)
+        self.scopes[0].lines.append(f"{call.replace('(', '(nn_sums, ', 1)};")
+        return f"nn_sums[{var.name}]"
+
+    def loop_call(self, rule: LoopRule, found: Found, inside: Expr) -> str:
+        """A call of a kernel that runs a whole loop, or two."""
+        loops = [v for v in (found.indices[loop] for loop in rule.loops) if isinstance(v, Var)]
+        var = loops[-1]
+        given = [text for hole in rule.holes for text in self.argument(hole, found, loops, inside)]
+        given += [f"{v.extent}U" for v in loops]
         if rule.strided is not None:
             matrix = found.arrays[rule.strided]
             step = type_bytes(matrix.buffer.c_type)
             if matrix.index[-1] != var:
                 step *= matrix.buffer.shape[-1]
             given.append(f"{step}U")
+        given += [f"{number}U" for number in rule.numbers]
         return f"{rule.kernel}({', '.join(given)})"
 
-    def argument(self, hole: Hole, found: Found, var: Var, inside: Expr) -> str:
-        """A scalar's value, or the address of an array's element at the start of the loop."""
+    def argument(self, hole: Hole, found: Found, loops: list[Var], inside: Expr) -> list[str]:
+        """A scalar's value, or the address of an array's element where the loops start, and what
+        the kernel must know of its type."""
         if not hole.shape:
-            return self.operand(found.scalars[hole], hole.c_type, inside)
+            return [self.operand(found.scalars[hole], hole.c_type, inside)]
         matrix = found.arrays[hole]
-        if matrix.index[-1] == var:
-            return self.element(matrix.buffer, matrix.index[:-1])
-        at = tuple(Const(0) if i == var else i for i in matrix.index)
-        return f"&{self.element(matrix.buffer, at)}"
+        at = tuple(Const(0) if i in loops else i for i in matrix.index)
+        code = f"&{self.element(matrix.buffer, at)}"
+        if matrix.index[-1] in loops:
+            code = self.element(matrix.buffer, at[:-1])
+        if not hole.types:
+            return [code]
+        kind, bits = matrix.buffer.c_type, matrix.buffer.interval.largest.bit_length()
+        return [code, f"NN_{kind.removesuffix('_t').upper()}", f"{bits}U"]
 
     def byte_product(self, a: Expr, b: Expr) -> bool:
         return all(type_bytes(self.kind(q)) == 1 for q in (a, b))
@@ -301,8 +323,8 @@ class _Function:
 
     def body(self) -> list[str]:
         m = self.map
-        row = row_kernel(self.rules, m, self.space)
-        loops = m.index if row is None else m.index[:-1]
+        row = row_kernel(self.rules, m, self.space, self.then)
+        loops = m.index if row is None else m.index[: -len(row[0].loops)]
         for var in loops:
             self.scopes.append(_Scope(var))
         for zero, rest in skips(m).items():
@@ -367,13 +389,13 @@ def _loop(var: Var, lines: list[str]) -> list[str]:
     ]
 
 
-def map_function(m: Map, rules: Rules, space: Space, stacked: bool) -> list[str]:
-    """The C function of one Map, with its meaning in a comment; `stacked`: see `MemoryPlan`."""
-    about = [f"/* {c_name(m.dst)}: {m.doc} */"] if m.doc else []
+def map_function(group: tuple[Map, ...], function: _Function, stacked: bool) -> list[str]:
+    """The C function of Maps that run together, with their meaning in comments; `stacked`: see
+    `MemoryPlan`."""
     return [
-        *about,
-        f"static void nn_map_{m.name}(void){' NN_STACKED' if stacked else ''} {{",
-        *(_INDENT + s for s in _Function(m, rules, space).body()),
+        *(f"/* {c_name(m.dst)}: {m.doc} */" for m in group if m.doc),
+        f"static void nn_map_{group[0].name}(void){' NN_STACKED' if stacked else ''} {{",
+        *(_INDENT + s for s in function.body()),
         "}",
         "",
     ]
@@ -415,8 +437,15 @@ def sections(
     """All Maps and section functions of a Program, with the kernels of a target's rules for
     buffers that live in `space`; the locals of the Maps in `stacked` live on the stack."""
     lines: list[str] = []
+    sums = 0
     for name, maps in program.sections.items():
-        for m in maps:
-            lines += map_function(m, rules, space, m.name in stacked)
-        lines += section_function(name, maps)
+        groups = together(maps, rules, space)
+        for group in groups:
+            function = _Function(group[0], rules, space, *group[1:])
+            lines += map_function(group, function, group[0].name in stacked)
+            sums = max(sums, function.sums)
+        lines += section_function(name, [group[0] for group in groups])
+    if sums:
+        about = "/* all sums of a layer, which kernels compute at once */"
+        lines = [about, f"static int32_t nn_sums[{sums}];", "", *lines]
     return lines

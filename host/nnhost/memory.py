@@ -102,9 +102,11 @@ def make_memory(program: Program, internal: int | None, rules: Rules = ()) -> Me
     """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one. What the
     kernels of `rules` take from the internal RAM goes there first."""
     buffers = placed(program)
+    wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
     if internal is None:
         used = {"ram": sum(b.bytes for b in buffers)}
-        return MemoryPlan(dict.fromkeys(buffers, ""), used, frozenset())
+        space = {b: wanted.get(b, "") for b in buffers}
+        return MemoryPlan(space, used, frozenset())
     heat: dict[Buffer, int] = {}
     work: dict[str, int] = {}
     for section in STEP:
@@ -115,7 +117,6 @@ def make_memory(program: Program, internal: int | None, rules: Rules = ()) -> Me
                 heat[buffer] = heat.get(buffer, 0) + times
     space = dict.fromkeys(buffers, "NN_XDATA")
     left = internal
-    wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
 
     def rank(b: Buffer) -> tuple[bool, float, str]:
         return (wanted.get(b) != "NN_IDATA", -heat.get(b, 0) / b.bytes, b.name)

@@ -6,8 +6,10 @@ The kernel it calls is a C function of firmware/kernels/<instruction set>/. A ru
 its kernel passes its vectors on the target and is measured to gain (bench/kernels.md); without
 rules (``--set build.kernels=portable``) the plain C computes the same bits.
 
-There are three kinds. A `Rule` replaces an expression over scalars. A `LoopRule` replaces a loop:
-the whole of a sum, or the innermost loop of a Map whose expression has the shape of the pattern.
+A `Rule` replaces an expression over scalars. A `LoopRule` replaces a loop: the whole of a sum, or
+the innermost loop of a Map whose expression has the shape of the pattern. It may take the loop
+around it as well: all sums of a Map at once, or all rows of a matrix; and two Maps that follow each
+other, of which the second reads what the first has written.
 """
 
 from __future__ import annotations
@@ -36,10 +38,19 @@ _COMMUTATIVE = ("add", "mul", "min", "max", "and")
 @dataclass(frozen=True, eq=False)
 class Hole(Buffer):
     """An unknown of a pattern. A scalar stands for any expression within its interval; an array
-    for a buffer of its element type, as many dimensions and its space."""
+    for a buffer of its element type, as many dimensions and its space. An array with `types` takes
+    each of those within its interval, and the kernel is told which, and how many bits are used."""
 
     role: str = "hole"
     space: str = ""
+    types: tuple[str, ...] = ()
+
+    def takes(self, buffer: Buffer) -> bool:
+        """Whether the elements of `buffer` are what this array stands for."""
+        if not self.types:
+            return buffer.c_type == self.c_type
+        (lo, hi), (least, most) = buffer.interval, self.interval
+        return buffer.c_type in self.types and least <= lo and hi <= most
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class LoopRule:
-    """``kernel(holes..., n)`` runs over `loop`, whose extent is the longest that it takes; below
-    `least` the call is not worth it.
+    """``kernel(holes..., n, numbers...)`` runs over `loop`, whose extent is the longest that it
+    takes; below `least` the call is not worth it.
 
     A `pattern` that is a sum is computed, in int32_t; any other is what a Map puts into `dst`,
     the pattern's own element. An array is passed by the address of its element at the loop's
-    start; of the one `strided`, the bytes from one element to the next follow n.
+    start; of the one `strided`, the bytes from one element to the next follow n. `numbers` are the
+    constants that the pattern was built with.
+
+    With `outer` the kernel runs over that loop of the Map too, whose extent comes before n; arrays
+    then have no elements but those that the loops reach. A sum is computed for each of its
+    rounds: ``kernel(sums, holes..., rounds, n, numbers...)``. `then` is the element and pattern of
+    a second Map.
     """
 
     kernel: str
@@ -69,6 +86,14 @@ class LoopRule:
     dst: Load | None = None
     strided: Hole | None = None
     least: int = 1
+    outer: Var | None = None
+    numbers: tuple[int, ...] = ()
+    then: tuple[Load, Expr] | None = None
+
+    @property
+    def loops(self) -> tuple[Var, ...]:
+        """The loops that the kernel runs, from the outermost."""
+        return (self.loop,) if self.outer is None else (self.outer, self.loop)
 
 
 Rules = tuple[Rule | LoopRule, ...]
@@ -109,7 +134,7 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
         case Load(Hole() as hole, at), Load(buffer, index) if len(at) == len(index):
             return (
                 buffer.role != "table"
-                and buffer.c_type == hole.c_type
+                and hole.takes(buffer)
                 and (space is None or space(buffer) == hole.space)
                 and found.arrays.setdefault(hole, e) == e
                 and all(match(p, q, found, space) for p, q in zip(at, index, strict=True))
@@ -125,7 +150,10 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
                 and match(init, start, found, space)
             )
         case Op(name, expected), Op(other, operands) if name == other:
-            for order in (operands, operands[::-1])[: 2 if name in _COMMUTATIVE else 1]:
+            swaps = name in _COMMUTATIVE
+            if not swaps and isinstance(expected[-1], Const) and expected[-1] != operands[-1]:
+                return False
+            for order in (operands, operands[::-1])[: 2 if swaps else 1]:
                 trial = found.copy()
                 if all(match(p, q, trial, space) for p, q in zip(expected, order, strict=True)):
                     found.take(trial)
@@ -138,55 +166,106 @@ def match_sum(rule: LoopRule, e: Expr, space: Space | None = None) -> Found | No
     """What the unknowns of a rule for sums stand for in `e`, its start left out."""
     if not isinstance(e, Reduce) or not isinstance(rule.pattern, Reduce):
         return None
-    return _loop_match(rule, Reduce(e.op, e.var, e.body, Const(0)), e.var, space)
+    found = Found()
+    if not match(rule.pattern, Reduce(e.op, e.var, e.body, Const(0)), found, space):
+        return None
+    return found if found.indices.get(rule.loop) == e.var and _runs(rule, found) else None
 
 
-def match_row(rule: LoopRule, m: Map, space: Space | None = None) -> Found | None:
-    """What the unknowns of a rule for rows stand for in the innermost loop of `m`."""
-    if rule.dst is None or not m.index:
+def match_row(
+    rule: LoopRule, m: Map, space: Space | None = None, then: Map | None = None
+) -> Found | None:
+    """What the unknowns of a rule for rows stand for in the innermost loops of `m`, and of the Map
+    that follows it if the rule is for two."""
+    inner = m.index[len(m.index) - len(rule.loops) :]
+    if rule.dst is None or len(m.index) < len(rule.loops):
         return None
     found = Found()
-    if not match(rule.dst, m.place, found, space):
-        return None
-    return _loop_match(rule, m.expr, m.index[-1], space, found)
+    shapes = [(rule.dst, rule.pattern, m)]
+    if rule.then is not None:
+        if then is None or m.when != then.when:
+            return None
+        shapes.append((*rule.then, then))
+    for dst, pattern, written in shapes:
+        if not match(dst, written.place, found, space):
+            return None
+        if not match(pattern, written.expr, found, space):
+            return None
+    fits = tuple(found.indices.get(loop) for loop in rule.loops) == inner
+    return found if fits and _runs(rule, found) else None
 
 
-def _loop_match(
-    rule: LoopRule, e: Expr, var: Var, space: Space | None, found: Found | None = None
-) -> Found | None:
-    found = found or Found()
-    if (
-        var.extent < rule.least
-        or not match(rule.pattern, e, found, space)
-        or found.indices.get(rule.loop) != var
-    ):
-        return None
-    # All but the loop's own index must stand still while it runs.
-    still = [*found.scalars.values(), *(i for v, i in found.indices.items() if v != rule.loop)]
-    return None if any(var in free(s) for s in still) else found
+def _runs(rule: LoopRule, found: Found) -> bool:
+    """Whether a kernel can run the loops that its own stand for."""
+    loops = [found.indices.get(loop) for loop in rule.loops]
+    extents = [v.extent for v in loops if isinstance(v, Var)]
+    if len(extents) < len(loops) or extents[-1] < rule.least:
+        return False
+    # All but the loops' own indices must stand still while they run.
+    still = [*found.scalars.values(), *(i for v, i in found.indices.items() if v not in rule.loops)]
+    if any(v in free(s) for s in still for v in loops):
+        return False
+    return rule.outer is None or all(
+        _whole(load, hole, loops) for hole, load in found.arrays.items()
+    )
 
 
-def row_kernel(rules: Rules, m: Map, space: Space | None = None) -> tuple[LoopRule, Found] | None:
-    """The first rule that computes the innermost loop of `m`, and what its unknowns stand for."""
+def _whole(load: Load, hole: Buffer, loops: list[Expr | None]) -> bool:
+    """Whether the loops reach all of an array; a fixed index must be into as many as the hole's."""
+    dimensions = zip(load.index, load.buffer.shape, hole.shape, strict=True)
+    return all(
+        n == (i.extent if isinstance(i, Var) and i in loops else most) for i, n, most in dimensions
+    )
+
+
+def row_kernel(
+    rules: Rules, m: Map, space: Space | None = None, then: Map | None = None
+) -> tuple[LoopRule, Found] | None:
+    """The first rule that computes the innermost loops of `m` (and all of `then`, if given, in the
+    same call), and what its unknowns stand for."""
     for rule in rules:
-        if isinstance(rule, LoopRule) and (found := match_row(rule, m, space)):
-            return rule, found
+        if isinstance(rule, LoopRule) and (rule.then is None) == (then is None):
+            found = match_row(rule, m, space, then)
+            if found:
+                return rule, found
     return None
 
 
-def sum_kernel(rules: Rules, e: Expr, space: Space | None = None) -> tuple[LoopRule, Found] | None:
-    """The first rule that computes the sum `e`, its start left out."""
+def together(maps: list[Map], rules: Rules, space: Space | None = None) -> list[tuple[Map, ...]]:
+    """Maps in order, those two in one that a kernel computes in one call."""
+    groups: list[tuple[Map, ...]] = []
+    left = list(maps)
+    while left:
+        size = 2 if len(left) > 1 and row_kernel(rules, left[0], space, left[1]) else 1
+        groups.append(tuple(left[:size]))
+        del left[:size]
+    return groups
+
+
+def sum_kernel(
+    rules: Rules, e: Expr, space: Space | None = None, within: Map | None = None
+) -> tuple[LoopRule, Found] | None:
+    """The first rule that computes the sum `e`, its start left out. All sums of a Map at once are
+    computed where that Map is `within`, and has no other loop."""
     for rule in rules:
-        if isinstance(rule, LoopRule) and (found := match_sum(rule, e, space)):
-            return rule, found
+        if not isinstance(rule, LoopRule) or (rule.outer and within is None):
+            continue
+        if found := match_sum(rule, e, space):
+            if rule.outer is None:
+                return rule, found
+            assert within is not None
+            reads = {load.buffer for load in found.arrays.values()}
+            if within.index == (found.indices[rule.outer],) and within.dst not in reads:
+                return rule, found
     return None
 
 
 def wanted_spaces(maps: list[Map], rules: Rules) -> dict[Buffer, str]:
     """The spaces in which kernels would take the buffers of these Maps."""
     wanted: dict[Buffer, str] = {}
-    for m in maps:
-        for kernel in (row_kernel(rules, m), *(sum_kernel(rules, e) for e in walk(m.expr))):
+    for m, *then in together(maps, rules):
+        row = row_kernel(rules, m, None, *then)
+        for kernel in (row, *(sum_kernel(rules, e, None, m) for e in walk(m.expr))):
             for hole, load in (kernel[1].arrays if kernel else {}).items():
                 assert isinstance(hole, Hole)
                 wanted.setdefault(load.buffer, hole.space)
