@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _BLANK = 0x2800
 #: The bits of a Braille character's two columns of dots, each from the bottom up.
 _DOTS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
@@ -18,11 +20,19 @@ class Curve:
 
     def add(self, loss: float) -> None:
         """The next step's loss."""
-        if self._left == 0:
-            self._sums.append(0.0)
-            self._left = self._stretch
-        self._sums[-1] += loss
-        self._left -= 1
+        self.extend((loss,))
+
+    def extend(self, losses: Sequence[float]) -> None:
+        """The next steps' losses."""
+        at = 0
+        while at < len(losses):
+            if self._left == 0:
+                self._sums.append(0.0)
+                self._left = self._stretch
+            part = losses[at : at + self._left]
+            self._sums[-1] += sum(part)
+            self._left -= len(part)
+            at += len(part)
 
     def means(self, columns: int) -> list[float]:
         """The curve so far, of a run that is to fill `columns` columns."""

@@ -71,7 +71,7 @@ def literal(value: int, kind: str) -> str:
 
 
 @dataclass
-class _Scope:
+class Scope:
     """The body of one loop (or of the function): its lines and the values named in it."""
 
     var: Var | None
@@ -79,8 +79,8 @@ class _Scope:
     names: dict[Expr, str] = field(default_factory=dict)
 
 
-class _Function:
-    """Writes the body of one Map."""
+class Function:
+    """Writes the body of one Map, as boards run it."""
 
     def __init__(
         self, m: Map, rules: Rules = (), space: Space | None = None, then: Map | None = None
@@ -91,7 +91,7 @@ class _Function:
         self.rules = rules
         self.space = space
         self.count = 0
-        self.scopes: list[_Scope] = [_Scope(None)]
+        self.scopes: list[Scope] = [Scope(None)]
         self.uses: dict[Expr, int] = {}
         seen: set[Expr] = set()
 
@@ -114,6 +114,7 @@ class _Function:
         return max((i for i, s in enumerate(self.scopes) if s.var in variables), default=0)
 
     def named(self, e: Expr) -> str | None:
+        """The name of a value that has one."""
         return next((s.names[e] for s in reversed(self.scopes) if e in s.names), None)
 
     def name(self, e: Expr, code: str, kind: str) -> str:
@@ -140,6 +141,7 @@ class _Function:
 
     @staticmethod
     def kind(e: Expr) -> str:
+        """The C type of a value."""
         match e:
             case Load(buffer, _):
                 return buffer.c_type
@@ -159,6 +161,7 @@ class _Function:
         return code if have == kind else f"({kind}){code}"
 
     def condition(self, e: Expr, inside: Expr) -> str:
+        """`e` where C expects a condition."""
         match e:
             case Op("lt" | "eq" as name, (a, b)):
                 kind = c_type(interval(a), interval(b))
@@ -167,6 +170,7 @@ class _Function:
         return f"{self.operand(e, self.kind(e), inside)} != 0U"
 
     def fresh(self, e: Expr) -> str:
+        """Code of a value that has no name."""
         result = c_type(interval(e))
         if (code := self.kernel(e, result)) is not None:
             return code
@@ -269,6 +273,7 @@ class _Function:
         return [code, f"NN_{kind.removesuffix('_t').upper()}", f"{bits}U"]
 
     def byte_product(self, a: Expr, b: Expr) -> bool:
+        """Whether both factors fit a byte."""
         return all(type_bytes(self.kind(q)) == 1 for q in (a, b))
 
     def element(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
@@ -288,7 +293,7 @@ class _Function:
         self.count += 1
         start = self.operand(e.init, kind, e)
         lo, hi = interval(e)
-        inner = _Scope(e.var)
+        inner = Scope(e.var)
         self.scopes.append(inner)
         if e.op == "sum":
             self.skip_zeros(e.body)
@@ -301,7 +306,7 @@ class _Function:
             ]  # fmt: skip
         self.scopes.pop()
         outer.lines.append(f"{kind} {total} = {_bare(start)}; /* {lo}..{hi} */")
-        outer.lines += _loop(e.var, inner.lines)
+        outer.lines += loop(e.var, inner.lines)
         outer.names[e] = total
         self.scopes += hidden
         return total
@@ -322,11 +327,12 @@ class _Function:
     # -- the whole Map
 
     def body(self) -> list[str]:
+        """The lines of the function."""
         m = self.map
         row = row_kernel(self.rules, m, self.space, self.then)
         loops = m.index if row is None else m.index[: -len(row[0].loops)]
         for var in loops:
-            self.scopes.append(_Scope(var))
+            self.scopes.append(Scope(var))
         for zero, rest in skips(m).items():
             if row is None or (rest is None and free(zero) <= set(loops)):
                 self.skip_point(zero, rest)
@@ -338,7 +344,7 @@ class _Function:
         while len(self.scopes) > 1:
             scope = self.scopes.pop()
             assert scope.var is not None
-            self.scopes[-1].lines += _loop(scope.var, scope.lines)
+            self.scopes[-1].lines += loop(scope.var, scope.lines)
         return self.scopes[0].lines
 
     def skip_point(self, zero: Load, rest: Expr | None) -> None:
@@ -379,7 +385,8 @@ def _bare(code: str) -> str:
     return code
 
 
-def _loop(var: Var, lines: list[str]) -> list[str]:
+def loop(var: Var, lines: list[str]) -> list[str]:
+    """The C loop over an index."""
     kind = c_type(Interval(0, var.extent))
     n = var.name
     return [
@@ -389,7 +396,7 @@ def _loop(var: Var, lines: list[str]) -> list[str]:
     ]
 
 
-def map_function(group: tuple[Map, ...], function: _Function, stacked: bool) -> list[str]:
+def map_function(group: tuple[Map, ...], function: Function, stacked: bool) -> list[str]:
     """The C function of Maps that run together, with their meaning in comments; `stacked`: see
     `MemoryPlan`."""
     return [
@@ -409,7 +416,7 @@ def section_function(name: str, maps: list[Map]) -> list[str]:
         if m.when is None:
             lines.append(_INDENT + call)
         else:
-            condition = _Function(Map(m.name, m.dst, (), m.when)).condition(m.when, m.when)
+            condition = Function(Map(m.name, m.dst, (), m.when)).condition(m.when, m.when)
             lines += [f"{_INDENT}if ({condition}) {{", f"{_INDENT * 2}{call}", f"{_INDENT}}}"]
     return [*lines, "}", ""]
 
@@ -432,7 +439,11 @@ def table_definition(b: Buffer) -> list[str]:
 
 
 def sections(
-    program: Program, rules: Rules, space: Space, stacked: frozenset[str] = frozenset()
+    program: Program,
+    rules: Rules,
+    space: Space,
+    stacked: frozenset[str] = frozenset(),
+    writer: type[Function] = Function,
 ) -> list[str]:
     """All Maps and section functions of a Program, with the kernels of a target's rules for
     buffers that live in `space`; the locals of the Maps in `stacked` live on the stack."""
@@ -441,7 +452,7 @@ def sections(
     for name, maps in program.sections.items():
         groups = together(maps, rules, space)
         for group in groups:
-            function = _Function(group[0], rules, space, *group[1:])
+            function = writer(group[0], rules, space, *group[1:])
             lines += map_function(group, function, group[0].name in stacked)
             sums = max(sums, function.sums)
         lines += section_function(name, [group[0] for group in groups])

@@ -18,7 +18,8 @@ import numpy as np
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
 from nnhost.data import load
-from nnhost.emit_c import c_name, declaration, literal, sections, table_definition
+from nnhost.emit_c import Function, c_name, declaration, literal, sections, table_definition
+from nnhost.emit_native import NativeFunction
 from nnhost.errors import CapacityError, NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
 from nnhost.kernels import RULES
@@ -39,7 +40,7 @@ MAX_STATE = 0xFFFF
 class Target:
     """What the generated C must know of the board. `internal`: bytes of idata for buffers, None
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
-    instruction set whose kernels are used, "" for portable C alone."""
+    instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps."""
 
     name: str
     payload: int
@@ -49,6 +50,7 @@ class Target:
     standalone: bool
     schedule: bool
     kernels: str = ""
+    writer: type[Function] = Function
 
     @classmethod
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
@@ -64,9 +66,9 @@ class Target:
         return RULES.get(self.kernels, ())
 
     @classmethod
-    def host(cls, *, standalone: bool) -> Target:
+    def native(cls) -> Target:
         """The computer that runs nnhost, without a link: the native engine."""
-        return cls("native", 64, 0, 0, None, standalone, True)
+        return cls("native", 64, 0, 0, None, False, True, "native", NativeFunction)
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,8 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     for name, count, buffers, _ in _segments(program):
         rows = [f"    {{(uint8_t *)&{c_name(b)}, {b.bytes}U}}," for b in buffers]
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
-    lines += sections(part, target.rules, memory.space.__getitem__, memory.stacked)
+    space = memory.space.__getitem__
+    lines += sections(part, target.rules, space, memory.stacked, target.writer)
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -53,18 +53,23 @@ class Meter:
         self._recent: deque[float] = deque(maxlen=max(1, min(run.rows, 200)))
         self._epoch_sum = 0.0
 
-    def add(self, progress: Progress) -> bool:
-        """Take a step in; tells whether it ended an epoch."""
+    def add(self, progress: Progress, losses: Sequence[float] = ()) -> bool:
+        """Take a step in, or all those of `losses`; tells whether an epoch ended meanwhile."""
+        losses = losses or (progress.loss,)
         self.step, self.epoch, self.exact = progress.step, progress.epoch, progress.exact
-        self._recent.append(progress.loss)
-        self._epoch_sum += progress.loss
-        self.curve.add(progress.loss)
+        self._recent.extend(losses[-200:])
+        self.curve.extend(losses)
         now = self._clock()
         if now - self._marks[-1][0] >= 0.5:
             self._marks.append((now, self.step))
-        if self.step % self.run.rows:
+        rows = self.run.rows
+        ended = len(losses) - self.step % rows  # before this many an epoch ends
+        if ended <= 0:
+            self._epoch_sum += sum(losses)
             return False
-        self.epoch_loss, self._epoch_sum = self._epoch_sum / self.run.rows, 0.0
+        before = self._epoch_sum if ended < rows else 0.0
+        self.epoch_loss = (before + sum(losses[max(0, ended - rows) : ended])) / rows
+        self._epoch_sum = sum(losses[ended:])
         return True
 
     @property

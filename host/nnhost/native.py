@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,8 +19,7 @@ from nnhost.ir import Program
 from nnhost.paths import firmware_dir
 from nnhost.plan import Plan, Samples
 
-CORE = ("nn_prng.c", "nn_train.c")
-FLAGS = ("-O2", "-std=c99", "-fPIC", "-shared")
+FLAGS = ("-O3", "-march=native", "-std=gnu99", "-fPIC", "-shared", "-fvisibility=hidden", "-w")
 
 
 def cache_dir() -> Path:
@@ -28,18 +28,31 @@ def cache_dir() -> Path:
     return Path(base) / "nnhost"
 
 
+def _machine(compiler: str) -> str:
+    """What the compiled code depends on beside its text: the compiler and this CPU."""
+    program = Path(compiler).resolve()
+    about = program.stat()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    cpu = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU "))]
+    return repr((str(program), about.st_size, about.st_mtime_ns, platform.machine(), set(cpu)))
+
+
 def compile_engine(plan: Plan, program: Program) -> Path:
-    """The shared library of a net, compiled once for each text of its sources."""
+    """The shared library of a net, compiled once for each text of its sources on each machine."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise NnhostError(
             "no C compiler for the native engine", help="sudo apt-get install gcc libc6-dev"
         )
-    files = sources(plan, program, Target.host(standalone=False))
-    core = firmware_dir() / "core"
+    target = Target.native()
+    files = sources(plan, program, target)
+    folders = [firmware_dir() / "core", firmware_dir() / "kernels" / target.kernels]
     glue = Path(__file__).with_name("native.c")
-    digest = hashlib.sha256(repr((sorted(files.items()), FLAGS)).encode())
-    for path in (glue, *sorted(core.glob("*.[ch]"))):
+    digest = hashlib.sha256(repr((sorted(files.items()), FLAGS, _machine(compiler))).encode())
+    for path in (glue, *(file for folder in folders for file in sorted(folder.glob("*.[ch]")))):
         digest.update(path.read_bytes())
     folder = cache_dir() / digest.hexdigest()[:32]
     library = folder / "engine.so"
@@ -50,8 +63,8 @@ def compile_engine(plan: Plan, program: Program) -> Path:
         (folder / name).write_text(text)
     built = folder / f"engine.{os.getpid()}.so"
     command = [
-        compiler, *FLAGS, "-DNN_SCHEDULE=1", f"-I{folder}", f"-I{core}", "-o", str(built),
-        str(folder / "nn_net.c"), *(str(core / c) for c in CORE), str(glue),
+        compiler, *FLAGS, "-DNN_SCHEDULE=1", f"-I{folder}", *(f"-I{f}" for f in folders),
+        "-o", str(built), str(glue),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -87,10 +100,9 @@ class NativeEngine:
 
         Returns the integer loss of each step, shape (steps done,), uint32.
         """
-        data = b"".join(samples.bytes(i) for i in range(len(samples)))
         losses = np.zeros(steps, np.uint32)
         done = self._lib.nn_native_train(
-            data,
+            samples.block(),
             ctypes.c_uint16(epochs),
             ctypes.c_uint32(steps),
             losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
@@ -99,11 +111,10 @@ class NativeEngine:
 
     def evaluate(self, samples: Samples) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """Loss and prediction of each sample, shapes (N,); the state does not change."""
-        data = b"".join(samples.bytes(i) for i in range(len(samples)))
         losses = np.zeros(len(samples), np.uint32)
         predictions = np.zeros(len(samples), np.uint16)
         self._lib.nn_native_evaluate(
-            data,
+            samples.block(),
             ctypes.c_uint32(len(samples)),
             losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
             predictions.ctypes.data_as(ctypes.POINTER(ctypes.c_uint16)),

@@ -111,6 +111,18 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
+    def block(self) -> bytes:
+        """The bytes of all rows, one after the other."""
+        parts = ((self.x, self.x_dtype), (self.target, self.target_dtype))
+        columns = [
+            np.ascontiguousarray(values, kind)
+            .reshape(len(self), int(np.prod(values.shape[1:])))
+            .view(np.uint8)
+            for values, kind in parts
+        ]
+        joined: bytes = np.hstack(columns).tobytes()
+        return joined
+
     def bytes(self, row: int) -> bytes:
         """Inputs, then the target, little endian."""
         x: bytes = self.x[row].astype(self.x_dtype).tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from time import monotonic
 
@@ -18,10 +18,12 @@ from nnhost.project import Project
 from nnhost.simulator import Simulator, Step
 from nnhost.train import Visit, visits
 
-#: The native engine trains at least this many steps between two reports.
+#: The native engine makes about this many steps between two reports, in whole epochs.
 _STRIDE = 8192
 
 OnStep = Callable[[Progress], None]
+#: Is told the last of some steps and the losses of all of them.
+OnSteps = Callable[[Progress, Sequence[float]], None]
 
 
 def simulate(
@@ -35,19 +37,27 @@ def simulate(
 
     Trains for `epochs`, or for `steps` training steps of one sample each, or as nn.toml says.
     `engine` is "numpy", the reference, or "native", the C that a board runs, compiled for this
-    computer: about 20 times as fast. `on_step` is called after every step.
+    computer: some hundred times as fast. `on_step` is called after every step.
     Raises `NnhostError` for the user's mistakes.
     """
-    return simulate_network(prepare(project), engine, epochs, steps, on_step or _ignore)
+    network = prepare(project)
+    rows = network.plan.rows
+
+    def tell(last: Progress, losses: Sequence[float]) -> None:
+        if on_step is not None:
+            for step, loss in enumerate(losses, last.step - len(losses) + 1):
+                on_step(Progress(step, -(-step // rows), loss, None))
+
+    return simulate_network(network, engine, epochs, steps, tell)
 
 
 def simulate_network(
-    network: Network, engine: str, epochs: int | None, steps: int | None, on_step: OnStep
+    network: Network, engine: str, epochs: int | None, steps: int | None, on_steps: OnSteps
 ) -> Result:
     """`simulate` for a project that has been prepared."""
     if engine not in _ENGINES:
         raise UsageError(f'unknown engine "{engine}"', help=f"choose {' or '.join(_ENGINES)}")
-    return _ENGINES[engine](network, length(network, epochs, steps), on_step)
+    return _ENGINES[engine](network, length(network, epochs, steps), on_steps)
 
 
 def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:
@@ -60,18 +70,14 @@ def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tup
         yield visit, simulator.step(x, target, visit.first, visit.last)
 
 
-def _ignore(_: Progress) -> None:
-    pass
-
-
-def _numpy(network: Network, total: int, on_step: OnStep) -> Result:
+def _numpy(network: Network, total: int, on_steps: OnSteps) -> Result:
     plan = network.plan
     simulator = Simulator(network.program)
     losses = array("d")
     began = monotonic()
     for visit, step in rehearse(simulator, network, total):
         losses.append(step.loss * plan.loss_scale)
-        on_step(Progress(visit.step, visit.epoch, losses[-1], None))
+        on_steps(Progress(visit.step, visit.epoch, losses[-1], None), losses[-1:])
     seconds = monotonic() - began
 
     def score(samples: Samples) -> Score | None:
@@ -86,7 +92,7 @@ def _numpy(network: Network, total: int, on_step: OnStep) -> Result:
     return Result(total, plan.rows, np.array(losses), train, test, None, seconds, state)
 
 
-def _native(network: Network, total: int, on_step: OnStep) -> Result:
+def _native(network: Network, total: int, on_steps: OnSteps) -> Result:
     plan = network.plan
     engine = NativeEngine(plan, network.program)
     engine.reset(network.project.train.seed)
@@ -94,11 +100,11 @@ def _native(network: Network, total: int, on_step: OnStep) -> Result:
     losses = array("d")
     began = monotonic()
     while len(losses) < total:
-        stride = min(max(plan.rows, _STRIDE), total - len(losses))
-        for loss in engine.train(network.train, epochs, stride).tolist():
-            losses.append(loss * plan.loss_scale)
-            epoch = -(-len(losses) // plan.rows)
-            on_step(Progress(len(losses), epoch, losses[-1], None))
+        stride = min(max(1, _STRIDE // plan.rows) * plan.rows, total - len(losses))
+        found = engine.train(network.train, epochs, stride) * plan.loss_scale
+        losses.extend(found.tolist())
+        step = len(losses)
+        on_steps(Progress(step, -(-step // plan.rows), losses[-1], None), losses[-stride:])
     seconds = monotonic() - began
 
     def score(samples: Samples) -> Score | None:

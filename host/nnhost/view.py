@@ -6,7 +6,7 @@ Views draw what they are told; the runs are `watch`'s and `simulate`'s.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import TextIO
@@ -53,8 +53,8 @@ class View:
     def begin(self, run: Run) -> None:
         """The run begins."""
 
-    def step(self, progress: Progress) -> None:
-        """A step has been made."""
+    def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
+        """A step has been made, or as many as there are `losses`, of which it is the last."""
 
     def score(self, done: int, total: int) -> None:
         """A sample has been evaluated."""
@@ -97,11 +97,11 @@ class PlainView(View):
         self._say(f"{run.net} on {run.place}: {run.total:,} steps{epochs}")
         self._said = self._clock()
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """Now and then a line."""
         meter, now = self._meter, self._clock()
         run = meter.run
-        if meter.add(progress) and now - self._epoch_said >= _EPOCH_PACE:
+        if meter.add(progress, losses) and now - self._epoch_said >= _EPOCH_PACE:
             self._epoch_said = now
             claim = f"  {claim_text(meter)}" if progress.exact else ""
             self._say(
@@ -154,9 +154,9 @@ class LiveView(View):
         )
         self._live.start(refresh=True)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """The next picture will show it."""
-        self._meter.add(progress)
+        self._meter.add(progress, losses)
 
     def score(self, done: int, total: int) -> None:
         """The next picture will show it."""
@@ -248,11 +248,11 @@ class JsonView(View):
         """Nothing that programs read."""
         self._people.begin(run)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """An object a step."""
         if self._steps:
             emit(progress.event(), self._out)
-        self._people.step(progress)
+        self._people.step(progress, losses)
 
     def score(self, done: int, total: int) -> None:
         """Nothing that programs read."""

@@ -112,6 +112,21 @@ def test_the_meter():
     assert meter.left == "0:25"
 
 
+@pytest.mark.parametrize("stride", [1, 3, 99, 100, 101, 250, 300])
+def test_steps_at_once_are_as_good_as_one_by_one(stride: int) -> None:
+    losses = [float(step * step % 37) for step in range(1, 601)]
+    single, many = Meter(run(total=600)), Meter(run(total=600))
+    at = 0
+    while at < len(losses):
+        part = losses[at : at + stride]
+        ends = [single.add(Progress(at + i, 1, loss, None)) for i, loss in enumerate(part, 1)]
+        at += len(part)
+        assert many.add(Progress(at, 1, part[-1], None), part) == any(ends)
+        assert many.loss == pytest.approx(single.loss)
+        assert many.epoch_loss == pytest.approx(single.epoch_loss)
+        assert many.curve.means(40) == pytest.approx(single.curve.means(40))
+
+
 def test_the_rate_is_that_of_the_last_seconds():
     clock = Clock()
     meter = Meter(run(total=100_000), clock)
