@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify fuzz accuracy clean
+.PHONY: help setup demo test verify fuzz accuracy repertoire clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -11,6 +11,7 @@ help:
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
 	@echo "make fuzz      thousands of drawn nets instead of hundreds"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
+	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
 	@echo "make clean     remove what builds and tests made, but not .venv"
 
 setup:
@@ -32,6 +33,9 @@ fuzz: setup
 
 accuracy: setup
 	.venv/bin/python bench/accuracy.py
+
+repertoire: setup
+	.venv/bin/python bench/repertoire.py
 
 clean:
 	rm -rf build dist .pio .nnhost examples/*/build examples/*/.pio examples/*/.nnhost

@@ -67,7 +67,7 @@ def _lower(plan: Plan) -> Program:
                         doc="class to learn")  # fmt: skip
     outputs = Outputs(
         logits, top.sum_fraction, Buffer("top", (), logits.interval, doc="largest logit"), target,
-        top.delta, plan.layers[-1].delta_fraction,
+        top.delta, plan.layers[-1].delta_fraction, plan.label_smoothing,
     )  # fmt: skip
     forward += plan.loss.predict(outputs)
     measure = plan.loss.measure(outputs)

@@ -75,6 +75,7 @@ def local_bytes(m: Map, rules: Rules, space: Space) -> int:
     if row_kernel(rules, m, space):
         return KEPT_FOR_CALL
     kept = 0
+    summed = False
     wide = set()
     below: list[Expr] = [m.expr]
     while below:
@@ -86,11 +87,15 @@ def local_bytes(m: Map, rules: Rules, space: Space) -> int:
             continue
         if isinstance(e, Op) and type_bytes(c_type(interval(e), *map(interval, e.args))) == 4:
             wide.add(e)
+        if isinstance(e, Reduce):
+            summed = not m.index
         below += children(e)
     many = len(wide)
     # Products that are not kernels keep their factors longer.
     inner = 3 if rules else 4
-    return kept + (many, (5 * many + 1) // 2, inner * many)[len(m.index)]
+    # Of a scalar's sum, the terms as well as the sum are kept.
+    single = 4 * many if summed else many
+    return kept + (single, (5 * many + 1) // 2, inner * many)[len(m.index)]
 
 
 def placed(program: Program) -> list[Buffer]:

@@ -144,6 +144,7 @@ class Plan:
     rows: int
     batch: int
     learning_rate: float
+    label_smoothing: float
 
     @property
     def n_inputs(self) -> int:
@@ -283,10 +284,15 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     preset, loss, optimizer = PRESETS[net.preset], LOSSES[net.loss], OPTIMIZERS[train.optimizer]
     rows = len(dataset.x_train)
     regression = dataset.task == "regression"
-    if regression and loss.name != "mse":
+    if regression and not loss.real_targets:
         raise UsageError(
             f"the labels of {dataset.name} are real numbers, which {loss.name} cannot learn",
             help='set loss = "mse" in [net]',
+        )
+    if train.label_smoothing and not loss.smooths:
+        raise UsageError(
+            f"{loss.name} has no label smoothing",
+            help='set loss = "softmax-cross-entropy" in [net], or label_smoothing = 0 in [train]',
         )
     if rows > MAX_ROWS:
         raise UsageError(
@@ -374,4 +380,5 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         rows,
         batch,
         train.lr,
+        train.label_smoothing,
     )

@@ -59,6 +59,8 @@ class TrainSpec:
     epochs: int
     seed: int
     """1 to 65535, the seed of the board's generator and of the split."""
+    label_smoothing: float = 0.0
+    """Share of a class target that is spread over all classes."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ def _number(allowed: str, inside: Callable[[float], bool]) -> Callable[[Any], fl
     return check
 
 
+_share = _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
@@ -200,14 +205,15 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
     "train": {
         "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),
         "lr": _Key(0.03125, _number("above 0", lambda lr: lr > 0)),
-        "momentum": _Key(0.9, _number("from 0 up to, not including, 1", lambda m: 0 <= m < 1)),
+        "momentum": _Key(0.9, _share),
         "batch": _Key(1, _batch),
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
+        "label_smoothing": _Key(0.0, _share),
     },
     "data": {
         "source": _Key(_Required('"digits"'), _text),
-        "test": _Key(0.2, _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)),
+        "test": _Key(0.2, _share),
         "scale": _Key("auto", _one_of(SCALES)),
         "delivery": _Key("stream", _one_of(DELIVERIES)),
         "label": _Key(None, _text),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.plan import Plan
 
 Real = NDArray[Any]
@@ -50,6 +51,9 @@ class Reference:
         self.momenta = [p.momentum * 2.0**-p.product_shift for p in plan.layers]
         #: Outputs that each class wants; a lone output stands for class 1.
         self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
+        if plan.label_smoothing:
+            on, off = smoothed(plan.label_smoothing, plan.n_outputs)
+            self.wanted = ((self.wanted * (on - off) + off) * 2**-15).astype(self.dtype)
         shapes = [(p.fan_out, p.fan_in) for p in plan.layers]
         self.weights = [np.zeros(shape, self.dtype) for shape in shapes]
         self.biases = [np.zeros(rows, self.dtype) for rows, _ in shapes]

@@ -15,6 +15,8 @@ from helpers import bare_boards
 from helpers.drawn_nets import describe, draw
 
 from nnhost import boards
+from nnhost.activations import ACTIVATIONS
+from nnhost.losses import LOSSES
 from nnhost.project import BuildSpec
 
 COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "200"))
@@ -45,8 +47,9 @@ def test_drawn_nets_cover_what_there_is() -> None:
     plans = [n.plan for n in nets]
     assert {p.preset.name for p in plans} == {"q8", "q16"}
     assert {p.optimizer for p in plans} == {"sgd", "momentum"}
-    assert {p.loss.name for p in plans} >= {"mse", "softmax-cross-entropy", "binary-cross-entropy"}
-    assert {a for n in nets for a in n.project.net.activation} >= {"relu", "tanh", "sigmoid"}
+    assert {p.loss.name for p in plans} == set(LOSSES)
+    assert {a for n in nets for a in n.project.net.activation} == set(ACTIVATIONS)
+    assert any(p.label_smoothing for p in plans)
     assert {len(p.layers) for p in plans} >= {1, 2, 3, 4}
     assert any(p.batch == p.rows for p in plans)
     assert any(1 < p.batch < p.rows and p.rows % p.batch for p in plans)

@@ -33,7 +33,7 @@ def _inputs(rng: random.Random, rows: int, width: int, kind: str) -> np.ndarray:
 
 def _attempt(rng: random.Random) -> Network:
     loss = rng.choice(sorted(LOSSES))
-    regression = loss == "mse" and rng.random() < 0.4
+    regression = LOSSES[loss].real_targets and rng.random() < 0.4
     hidden = tuple(rng.randint(1, 12) for _ in range(rng.choice([0, 1, 1, 2, 3])))
     rows, width = rng.randint(2, 9), rng.choice([1, 2, 3, 5, 8, 13, 17, 33])
     kind = rng.choice(["range", "z-score"])
@@ -62,6 +62,7 @@ def _attempt(rng: random.Random) -> Network:
             rng.choice([1, 1, 2, 3, 0]),
             rng.choice([1, 2, 3]),
             rng.randint(1, 65535),
+            label_smoothing=rng.choice([0.0, 0.1, 0.5]) if LOSSES[loss].smooths else 0.0,
         ),
         DataSpec("drawn", 0.0, "none", "flash", None),
         BoardSpec("host"),

@@ -72,12 +72,19 @@ CURVES = {
 }
 
 
+#: Where the hard ones bend, and their slope inside.
+HARD = {"hard-sigmoid": (2.0, 0.25), "hard-tanh": (1.0, 1.0)}
+
+
 def forward_error(name: str, z: Real, e: Real, unit: float, fine: bool) -> Real:
     """Error of an activation's value with fraction step `unit`, from the error `e` of z."""
     if name in CURVES:
         return CURVES[name].error(z, e, unit, fine)
-    # To the nearest; the leaky side is floored once more, after a division by eight.
-    return e + {"linear": 1 / 2, "relu": 1 / 2, "leaky-relu": 9 / 8}[name] * unit
+    # To the nearest; the leaky side is floored once more, after a division by eight; the hard ones
+    # end a unit below 1.
+    return e * (1 / 4 if name == "hard-sigmoid" else 1) + unit * {
+        "linear": 1 / 2, "relu": 1 / 2, "leaky-relu": 9 / 8, "hard-sigmoid": 1, "hard-tanh": 1,
+    }[name]  # fmt: skip
 
 
 def backward_error(name: str, g: Near, z: Near, a: Near, unit: float, last: float) -> Real:
@@ -88,6 +95,11 @@ def backward_error(name: str, g: Near, z: Near, a: Near, unit: float, last: floa
     if name in ("relu", "leaky-relu"):
         lost = size * (1 if name == "relu" else 7 / 8)  # if the signs of z differ
         return np.asarray(g.error + np.where(np.abs(z.value) <= z.error + unit / 2, lost, 0) + last)
+    if name in HARD:
+        end, slope = HARD[name]
+        # What is looked up is the rounded value, which may touch an end before z does, or after.
+        unsure = np.abs(np.abs(z.value) - end) <= z.error + 3 / 2 * unit / slope
+        return np.asarray(slope * g.error + np.where(unsure, slope * size, 0) + last)
     slope, change = {
         "tanh": (1 - a.value**2, 2 * np.abs(a.value)),
         "sigmoid": (a.value * (1 - a.value), np.abs(1 - 2 * a.value)),
@@ -96,21 +108,26 @@ def backward_error(name: str, g: Near, z: Near, a: Near, unit: float, last: floa
     return np.asarray((slope + e_slope) * g.error + size * e_slope + last / 2)
 
 
-def loss_error(plan: Plan, p: Pass, e: Real) -> tuple[float, Real]:
+def loss_error(plan: Plan, p: Pass, e: Real, target: Real) -> tuple[float, Real]:
     """Errors of the loss and of its gradient, from the errors `e` of the outputs."""
     count = plan.n_outputs
     near = 1 / 32  # logits are rounded to sixteenths
-    if plan.loss.name == "mse":
-        d = np.abs(p.deltas[-1]) / plan.loss.gradient_scale(count)
+    if plan.loss.real_targets:
+        d = np.abs(p.sums[-1] - target)
         fraction = plan.layers[-1].delta_fraction
         e_d = e + 2.0 ** -(fraction + 1)
         inside(d, e_d, 2.0 ** (15 - fraction))
-        return float(np.mean((2 * d + e_d) * e_d + 2.0**-16)), e_d
+        return {
+            "mse": lambda: (float(np.mean((2 * d + e_d) * e_d + 2.0**-16)), e_d),
+            "mae": lambda: (float(np.mean(e_d)), np.where(d <= e_d, 2.0, 0.0)),
+            "huber": lambda: (float(np.mean(np.minimum(d + e_d, 1) * e_d + 2.0**-16)), e_d),
+        }[plan.loss.name]()
     if plan.loss.name == "binary-cross-entropy":
         return float(np.mean(e + near + 1 / 512)), (e + near) / 4 + 2.0**-15
     worst = e.max() + near
     table = (count + 4) * 2.0**-16  # entries of exp, the quotient, the clip at 1
     logarithm = (2.5 + 0.45 * math.ceil(math.log2(count))) / 256 + count * 2.0**-16
+    logarithm += 1 / 512 if plan.label_smoothing else 0.0  # of the weighed distances
     return 2 * worst + logarithm, np.full(count, worst / 2 + table)
 
 
@@ -128,10 +145,10 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
         if layer.activation and layer.output:
             unit = 2.0**-layer.output.fraction
             e_in.append(forward_error(layer.activation, p.sums[i], e_sum[i], unit, plan.fine))
-            if layer.activation not in CURVES:
+            if layer.activation not in (*CURVES, *HARD):
                 inside(p.inputs[i + 1], e_in[-1], layer.output.interval.hi * unit)
 
-    loss, e_top = loss_error(plan, p, e_sum[-1])
+    loss, e_top = loss_error(plan, p, e_sum[-1], r.target(y))
     e_delta = [e_top]
     for i in range(len(plan.layers) - 1, 0, -1):
         layer, below = plan.layers[i], plan.layers[i - 1]

@@ -82,6 +82,7 @@ class Net:
     N: int
     kind: str
     real: bool
+    smoothing: float = 0.0
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -103,18 +104,19 @@ class Net:
                 "leaky-relu": (-half, half - 1, b - 5),
                 "tanh": (-half, half - 1, b - 1),
                 "sigmoid": (0, half - 1, b - 1),
+                "hard-tanh": (-half, half - 1, b - 1),
+                "hard-sigmoid": (0, half - 1, b - 1),
             }[self.activation if i else self.kind]
             fw = (12 if n <= 3 else 13) if self.q8 else 12
             fd = 13
             if last:
-                fd = 15 if self.loss != "mse" else 13 if self.real else 14
+                fd = 15 if "entropy" in self.loss else 13 if self.real else 14
             self.layers.append(
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
         self.slots = self.optimizer == "momentum" or self.B > 1
-        self.c = {"mse": 2 / self.sizes[-1], "binary-cross-entropy": 1 / self.sizes[-1]}.get(
-            self.loss, 1.0
-        )
+        per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
+        self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
     def seen(self, weight: int) -> int:
         return weight >> 8 if self.q8 else weight
@@ -177,7 +179,9 @@ class Net:
 
     def activate(self, acc: int, fs: int, above: Layer) -> int:
         lo, hi, fo = above.lo, above.hi, above.fa
-        if self.activation in ("linear", "relu"):
+        if self.activation == "hard-sigmoid":
+            return clamp(R(acc, fs + 2 - fo) + 2 ** (fo - 1), lo, hi)
+        if self.activation in ("linear", "relu", "hard-tanh"):
             return clamp(R(acc, fs - fo), lo, hi)
         if self.activation == "leaky-relu":
             y = R(acc, fs - fo)
@@ -199,7 +203,7 @@ class Net:
         acc, p = self.layers[-1].acc, self.layers[-1]
         if len(acc) > 1:
             return acc.index(max(acc))
-        return int(acc[0] > (2 ** (self.fv(p) + p.fa - 1) if self.loss == "mse" else 0))
+        return int(acc[0] > (0 if "entropy" in self.loss else 2 ** (self.fv(p) + p.fa - 1)))
 
     # ---- Losses ----
 
@@ -208,12 +212,12 @@ class Net:
         p = self.layers[-1]
         acc, fs, count = p.acc, self.fv(p) + p.fa, p.K
         if isinstance(target, list):
-            p.delta = [sat16(R(z, fs - p.fd) - y) for z, y in zip(acc, target, strict=True)]
-            return self.squares()
+            return self.residuals([sat16(R(z, fs - p.fd) - y)
+                                   for z, y in zip(acc, target, strict=True)])  # fmt: skip
         t = [target] if count == 1 else [int(k == target) for k in range(count)]
-        if self.loss == "mse":
-            p.delta = [sat16(R(z, fs - p.fd) - y * 2**p.fd) for z, y in zip(acc, t, strict=True)]
-            return self.squares()
+        if "entropy" not in self.loss:
+            return self.residuals([sat16(R(z, fs - p.fd) - y * 2**p.fd)
+                                   for z, y in zip(acc, t, strict=True)])  # fmt: skip
         if self.loss == "binary-cross-entropy":
             loss, p.delta = 0, []
             for z, y in zip(acc, t, strict=True):
@@ -226,15 +230,27 @@ class Net:
         e = [EXP[i] for i in d]
         total = sum(e)
         h = max(0, total.bit_length() - 16)
-        loss = 16 * d[target] + 177 * h + LN[(total >> (8 + h)) - 128]
-        p.delta = [
-            min(((e[k] << 15) + (total >> 1)) // total - 32768 * t[k], 32767) for k in range(count)
-        ]
+        off = near(32768 * self.smoothing / count)
+        on = 32768 - (count - 1) * off
+        w = [on if y else off for y in t]
+        away = R(sum(a * b for a, b in zip(w, d, strict=True)), 11)
+        loss = away + 177 * h + LN[(total >> (8 + h)) - 128]
+        p.delta = [min(((e[k] << 15) + (total >> 1)) // total - w[k], 32767) for k in range(count)]
         return loss, R(loss * 1000, 8)
 
-    def squares(self) -> tuple[int, int]:
+    def residuals(self, e: list[int]) -> tuple[int, int]:
         p = self.layers[-1]
-        loss = sum((d * d) >> (2 * p.fd - 16) for d in p.delta)
+        one = 2**p.fd
+        if self.loss == "mse":
+            p.delta = e
+            loss = sum((d * d) >> (2 * p.fd - 16) for d in e)
+        elif self.loss == "mae":
+            p.delta = [one * ((d > 0) - (d < 0)) for d in e]
+            loss = sum(abs(d) << (16 - p.fd) for d in e)
+        else:
+            p.delta = [clamp(d, -one, one) for d in e]
+            h = [min(abs(d), one) for d in e]
+            loss = sum((b * (2 * abs(d) - b)) >> (2 * p.fd - 15) for b, d in zip(h, e, strict=True))
         return loss, (loss >> 8) * 125 // (32 * p.K)
 
     # ---- Backward ----
@@ -256,6 +272,8 @@ class Net:
     def derivative(self, g: int, a: int, fo: int) -> int:
         return {
             "linear": lambda: g,
+            "hard-tanh": lambda: g if -(2**fo) < a < 2**fo - 1 else 0,
+            "hard-sigmoid": lambda: R(g, 2) if 0 < a < 2**fo - 1 else 0,
             "relu": lambda: g if a > 0 else 0,
             "leaky-relu": lambda: g >> 3 if a < 0 else g,
             "tanh": lambda: R(sat16(g) * (16384 - R(a * a, 2 * fo - 14)), 14),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,14 @@ def plan(
     batch: int = 1,
     lr: float = 0.0625,
     init: str = "glorot",
+    **train: Any,
 ) -> Plan:
-    """The plan of a net on `data`; momentum is 0.9."""
+    """The plan of a net on `data`; momentum is 0.9. `train`: more keys of [train]."""
     names = (activation,) * len(hidden) if isinstance(activation, str) else tuple(activation)
     project = Project(
         Path(),
         NetSpec(tuple(hidden), names, loss, preset, init),
-        TrainSpec(optimizer, lr, 0.9, batch, 1, 1),
+        TrainSpec(optimizer, lr, 0.9, batch, 1, 1, **train),
         DataSpec("drawn", 0.0, "none", "stream", None),
         BoardSpec("host"),
         BuildSpec("auto"),

@@ -13,22 +13,32 @@ from nnhost.reference import Reference
 H = 1e-5
 TASKS = [
     *(("classification", loss, k) for loss in LOSSES for k in (2, 3)),
-    ("regression", "mse", 2),
+    *(("regression", name, 2) for name, loss in LOSSES.items() if loss.real_targets),
 ]
+#: Where the derivative of an activation or of a loss jumps.
+KINKS = {
+    "relu": [0], "leaky-relu": [0], "hard-tanh": [-1, 1], "hard-sigmoid": [-2, 2], "mae": [0],
+}  # fmt: skip
+
+
+def no_kink(name: str, values: np.ndarray) -> None:
+    for kink in KINKS.get(name, ()):
+        assert np.abs(values - kink).min() > 100 * H, "a kink is too near"
 
 
 @pytest.mark.parametrize(("task", "loss", "outputs"), TASKS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
     data = dataset(1, 4, outputs, task, "z-score")
-    net = Reference(plan(data, "q16", loss, [5, 4], activation))
+    smoothing = 0.1 if LOSSES[loss].smooths else 0.0
+    net = Reference(plan(data, "q16", loss, [5, 4], activation, label_smoothing=smoothing))
     random = np.random.default_rng(2)
     for w, b in zip(net.weights, net.biases, strict=True):
         w[:], b[:] = random.normal(0, 0.7, w.shape), random.normal(0, 0.3, b.shape)
     x, y = data.x_train[3], data.y_train[3]
     found = net.backward(x, y)
-    hidden = np.concatenate(found.sums[:-1])
-    assert np.abs(hidden).min() > 100 * H, "a kink is too near"
+    no_kink(activation, np.concatenate(found.sums[:-1]))
+    no_kink(loss, found.sums[-1] - net.target(y))
     for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         for stored, gradient in (
             (w, np.outer(found.deltas[i], found.inputs[i])),
@@ -65,8 +75,19 @@ def test_losses_are_right(loss: str) -> None:
         "binary-cross-entropy": -np.mean(np.log([1 - 1 / (1 + np.exp(-1)), 1 - 1 / (1 + np.exp(2)),
                                                  1 / (1 + np.exp(-0.5))])),
         "mse": (1 + 4 + 0.25) / 3,
+        "mae": (1 + 2 + 0.5) / 3,
+        "huber": (0.5 + 1.5 + 0.125) / 3,
     }  # fmt: skip
     assert LOSSES[loss].real(z, t)[0] == pytest.approx(expected[loss], rel=1e-12)
+
+
+def test_smoothed_labels_spread_a_share_over_all_classes() -> None:
+    """Worked out by hand: 0.3 of the 1 spread over three classes."""
+    data = dataset(1, 4, 3, "classification", "z-score")
+    net = Reference(plan(data, "q16", "softmax-cross-entropy", [], [], label_smoothing=0.3))
+    np.testing.assert_allclose(net.target(1), [0.1, 0.8, 0.1], atol=2.0**-14)
+    assert net.target(1).sum() == 1
+    assert net.backward(data.x_train[0], 1).loss == pytest.approx(np.log(3))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -76,6 +97,8 @@ def test_activations_are_right(name: str) -> None:
         "linear": z,
         "relu": [0, 0, 0, 2],
         "leaky-relu": [-3 / 8, -1 / 32, 0, 2],
+        "hard-sigmoid": [0, 7 / 16, 1 / 2, 1],
+        "hard-tanh": [-1, -1 / 4, 0, 1],
         "sigmoid": 1 / (1 + np.exp(-z)),
         "tanh": np.sinh(z) / np.cosh(z),
     }

@@ -33,12 +33,15 @@ class Different(Exception):
 def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[Plan, Dataset]]:
     """Plans with both input kinds and tasks, one and several outputs and layers, and optimizers."""
     tasks = [("classification", 3), ("classification", 2)]
-    tasks += [("regression", 2)] if loss == "mse" else []
+    tasks += [("regression", 2)] if LOSSES[loss].real_targets else []
+    smoothing = itertools.cycle((0.0, 0.2) if LOSSES[loss].smooths else (0.0,))
     shapes = itertools.cycle((("z-score", [4]), ("range", [6, 4])))
     for (task, outputs), (optimizer, batch) in itertools.product(tasks, OPTIMIZER_CASES):
         kind, hidden = next(shapes)
         data = dataset(seed, 5, outputs, task, kind)
-        yield plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch), data
+        made = plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch,
+                    label_smoothing=next(smoothing))  # fmt: skip
+        yield made, data
 
 
 def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:

@@ -29,18 +29,20 @@ def test_all_optimizers_are_compared() -> None:
 def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
     """An epoch with each optimizer, over the hidden layers, inits, kinds of data, rates."""
     tasks = [("classification", 2), ("classification", 3)]
-    tasks += [("regression", 1), ("regression", 2)] if loss == "mse" else []
+    real = LOSSES[loss].real_targets
+    tasks += [("regression", 1), ("regression", 2)] if real else []
     inits = list(INITIALIZERS)
     for seed, (optimizer, batch) in enumerate(TRAININGS * 2):
         task, outputs = tasks[seed % len(tasks)]
         kind, lr = ("range", "z-score")[seed % 2], (0.3, 0.04, 0.001)[seed % 3]
         init, shape = inits[seed % len(inits)], SIZES[seed % len(SIZES)]
         data = dataset(seed, 4, outputs, task, kind)
+        smoothing = (0.0, 0.15)[seed // 2 % 2] if LOSSES[loss].smooths else 0.0
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch,
-                    lr=lr, init=init)  # fmt: skip
+                    lr=lr, init=init, label_smoothing=smoothing)  # fmt: skip
         lone = outputs == 2 and task == "classification" and loss != "softmax-cross-entropy"
         net = Net([4, *shape, 1 if lone else outputs], activation, loss, preset, init, optimizer,
-                  0.9, lr, batch, ROWS, kind, task == "regression")  # fmt: skip
+                  0.9, lr, batch, ROWS, kind, task == "regression", smoothing)  # fmt: skip
         compare(net, made, data, seed)
 
 

@@ -20,7 +20,7 @@ class Outputs:
     `logits`: (K,), int32, `fraction` fraction bits. `top`: the largest of them, written with the
     prediction. `target`: a scalar class index, or (K,) int16 with the fraction bits of `delta`.
     `delta`: (K,) int16, the gradient with respect to the logits with `delta_fraction` bits,
-    without the loss's `gradient_scale`.
+    without the loss's `gradient_scale`. `smoothing`: share of the target spread over all classes.
     """
 
     logits: Buffer
@@ -29,6 +29,7 @@ class Outputs:
     target: Buffer
     delta: Buffer
     delta_fraction: int
+    smoothing: float = 0.0
 
     @property
     def count(self) -> int:
@@ -51,6 +52,7 @@ class Loss:
     `gradient_scale(K)`: constant factor of the gradient, folded into the learning rate.
     `real(z, t)`: loss and gradient of the floating-point reference for logits z (K,) and wanted
     outputs t (K,), which are 0 and 1 for classes.
+    `real_targets`: whether it learns real numbers; `smooths`: whether it takes label smoothing.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Loss:
     milli: Callable[[Expr, int], Expr]
     gradient_scale: Callable[[int], float]
     real: Callable[[Real, Real], tuple[float, Real]]
+    real_targets: bool = False
+    smooths: bool = False
 
 
 def predict_class(o: Outputs, threshold: int) -> list[Map]:

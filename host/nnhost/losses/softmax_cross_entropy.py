@@ -1,5 +1,7 @@
 """Softmax with cross-entropy: loss = -ln p_y, gradient p - onehot(y).
 
+Label smoothing spreads a share of the wanted 1 over all classes (Szegedy et al., 2016).
+
 In fixed point (see docs/semantics.md): the largest logit is subtracted at full width, the
 difference is rounded to sixteenths and clamped to 255, exp comes from a table, and the quotients
 are rounded divisions. The loss is in 256ths of a nat: 16 d_y + ln(sum), the logarithm by its
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnhost.fixed import EXP, LN
+from nnhost.fixed import EXP, LN, nearest
 from nnhost.ir import (
     INT16,
     UINT8,
@@ -25,12 +27,19 @@ from nnhost.ir import (
     minimum,
     op,
     rounded_shift,
+    sel,
     total,
 )
 from nnhost.losses.base import Loss, Outputs, Real, loss_buffer, predict_class
 
 ONE = 32768
 LN_2 = 177  # ln 2 in 256ths
+
+
+def smoothed(smoothing: float, count: int) -> tuple[int, int]:
+    """What the right class and each other one want, in units of 2^-15; together ONE."""
+    off = nearest(ONE * smoothing / count)
+    return ONE - (count - 1) * off, off
 
 
 def _predict(o: Outputs) -> list[Map]:
@@ -49,7 +58,14 @@ def _measure(o: Outputs) -> list[Map]:
         Const(0),
     )
     mantissa = clamp(mass() >> (halvings + 8), Interval(128, 255))
-    loss = 16 * gap[o.target()] + LN_2 * halvings + LN[mantissa - 128]
+    on, off = smoothed(o.smoothing, count)
+    away_from_top = 16 * gap[o.target()]
+    if off:
+        # The mean distance as the smoothed target weighs the classes.
+        weighed = gap[o.target()] * (on - off) + total(k, gap[k]) * off
+        away_from_top = rounded_shift(weighed, 11)
+    loss = away_from_top + LN_2 * halvings + LN[mantissa - 128]
+    wanted = sel(o.wanted(k), on, off) if off else ONE * o.wanted(k)
     share = ((EXP[gap[k]] << 15) + (mass() >> 1)) // mass()
     return [
         Map("gap", gap, (k,), clamp(away, UINT8), doc="(top - logit) in 16ths, at most 255"),
@@ -60,7 +76,7 @@ def _measure(o: Outputs) -> list[Map]:
             "delta_out",
             o.delta,
             (k,),
-            minimum(maximum(share - ONE * o.wanted(k), INT16.lo), INT16.hi),
+            minimum(maximum(share - wanted, INT16.lo), INT16.hi),
             doc="softmax - onehot",
         ),
     ]
@@ -87,4 +103,5 @@ SOFTMAX_CROSS_ENTROPY = Loss(
     milli=_milli,
     gradient_scale=lambda count: 1.0,
     real=_real,
+    smooths=True,
 )
