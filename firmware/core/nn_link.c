@@ -36,6 +36,7 @@ static NN_XDATA uint16_t sequence; /* number of the request that `reply` answers
 
 static NN_XDATA uint16_t executed; /* requests carried out */
 static NN_XDATA uint16_t corrupt;  /* frames that did not pass the checks */
+static NN_XDATA uint32_t spent;    /* in steps and forward passes, by the port's clock */
 static NN_XDATA uint16_t repeated; /* requests answered again from `reply` */
 
 /* Numbers travel with their low byte first. */
@@ -219,6 +220,9 @@ static uint8_t step(void) {
     if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
+    if ((flags & NN_FLAG_COUNT) != 0U) {
+        nn_port_clock_start();
+    }
     if ((flags & NN_FLAG_EPOCH) != 0U) {
         nn_epoch();
     }
@@ -230,6 +234,9 @@ static uint8_t step(void) {
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, nn_digest_slice(nn_train_steps));
+    if ((flags & NN_FLAG_COUNT) != 0U) {
+        spent += nn_port_clock_stop();
+    }
     return NN_MSG_REPORT_SIZE;
 #endif
 }
@@ -238,7 +245,9 @@ static uint8_t evaluate(void) {
     if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
+    nn_port_clock_start();
     nn_forward();
+    spent += nn_port_clock_stop();
     nn_measure();
     reply[AT_TYPE] = NN_MSG_EVALUATION;
     put32(reply + AT_PAYLOAD + NN_MSG_EVALUATION_LOSS, nn_report_loss());
@@ -270,6 +279,8 @@ static uint8_t verify(void) {
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_EXECUTED, executed);
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_CORRUPT, corrupt);
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_REPEATED, repeated);
+    put32(reply + AT_PAYLOAD + NN_MSG_STATE_SPENT, spent);
+    put16(reply + AT_PAYLOAD + NN_MSG_STATE_STACK, nn_port_stack());
     return NN_MSG_STATE_SIZE;
 }
 

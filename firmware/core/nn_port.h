@@ -25,7 +25,22 @@ uint8_t nn_port_read(void);
 /* Sends a byte; waits until the UART can take it. */
 void nn_port_write(uint8_t byte);
 
+/*
+ * A stopwatch: starts it at 0, and stops it. It counts the chip's cycles, or what docs/boards.md
+ * says of the board, up to 2^24 at least; a process counts none.
+ */
+void nn_port_clock_start(void);
+uint32_t nn_port_clock_stop(void);
+
+/* The most bytes of the stack that have been in use since the start; 0 for a process. */
+uint16_t nn_port_stack(void);
+
 /* Resets the chip, after the last byte has left the UART; also of a virtual board. */
 void nn_port_reset(void);
+
+#if defined(__SDCC_mcs51)
+/* The stopwatch's overflow. SDCC looks for it where main is. */
+void nn_port_overflow(void) __interrupt(1) __naked;
+#endif
 
 #endif

@@ -1,15 +1,18 @@
-"""A board set apart: built, flashed and powered on apart from what the project has flashed."""
+"""Boards set apart: built, flashed and trained apart from what the project has flashed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
+from typing import TypeVar
 
 from nnhost.boards import Board
-from nnhost.build import flash, platformio_ini
+from nnhost.build import Built, flash, platformio_ini
 from nnhost.data import SHIPPED
 from nnhost.generate import prepare
 from nnhost.paths import firmware_dir
@@ -17,10 +20,38 @@ from nnhost.project import Project
 from nnhost.run.boards import board_folder, open_board
 from nnhost.twin import Twin
 
+#: Boards that are built and trained at the same time.
+_WORKERS = 2
+
+T = TypeVar("T")
+
+
+def side_by_side(
+    boards: Iterable[Board], work: Callable[[Board, Event], T], on_done: Callable[[T], None]
+) -> list[T]:
+    """`work` on every board, a few at the same time; `on_done` is called as soon as one is done.
+
+    Work is given an event that is set when it must come to an end: Ctrl-C, or an exception.
+    """
+    stopped = Event()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        under_way = [pool.submit(work, board, stopped) for board in boards]
+        try:
+            for done in as_completed(under_way):
+                on_done(done.result())
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [done.result() for done in under_way]
+
 
 @contextmanager
-def apart(project: Project, board: Board, port: str | None = None) -> Iterator[Twin]:
-    """The project's net on a board, in a folder that lives as long as the context.
+def apart(
+    project: Project, board: Board, port: str | None = None, *, counting: bool = False
+) -> Iterator[tuple[Twin, Built]]:
+    """The project's net on a board, in a folder that lives as long as the context, and what the
+    firmware takes; `counting` as `power_on` does.
 
     Only the evidence of a difference goes to the project's own folder.
     Raises `NnhostError` if the firmware cannot be built or does not fit, `DeviceError` if the
@@ -33,11 +64,12 @@ def apart(project: Project, board: Board, port: str | None = None) -> Iterator[T
         root = Path(folder)
         moved = replace(project, root=root, data=replace(project.data, source=source))
         (root / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
-        flash(moved, board, port)
+        built = flash(moved, board, port)
         with Twin(
             prepare(moved),
             board.name,
-            lambda: open_board(root, board, port),
+            lambda: open_board(root, board, port, counting=counting),
             board_folder(project.root, board),
+            counting=counting,
         ) as twin:
-            yield twin
+            yield twin, built

@@ -36,5 +36,5 @@ def virtual_board(project: Project, board: str | None = None) -> Iterator[Twin]:
     record = get(board or project.board.name)
     if record.kind != "virtual":
         raise UsageError(f"{record.name} is a real board", help="nnhost boards lists the virtual")
-    with apart(project, record) as twin:
+    with apart(project, record) as (twin, _):
         yield twin

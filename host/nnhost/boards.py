@@ -73,6 +73,8 @@ class Runner:
     """QEMU's name of the machine"""
     uart: int = 0
     """which of that machine's serial ports the firmware uses"""
+    timer: int = 0
+    """Hz of the timer behind its nn_port_clock, in that machine"""
     wiring: str = ""
     """where a real board's serial port is"""
     usb: str = ""
@@ -119,6 +121,12 @@ class Board:
     runner: Runner
     official: Official | None
     """None for virtual boards"""
+
+    @property
+    def unit(self) -> str | None:
+        """What the port's clock measures: "cycles" of the chip (machine cycles of an 8051 with 12
+        clocks each), "instructions" where QEMU counts time by them, None of a process."""
+        return {"process": None, "qemu": "instructions"}.get(self.runner.type, "cycles")
 
     @property
     def toolchain(self) -> str:

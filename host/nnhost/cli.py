@@ -24,6 +24,7 @@ from nnhost.output import emit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nnhost.bench import Cost
     from nnhost.boards import Board
     from nnhost.build import Built
     from nnhost.project import Project
@@ -324,6 +325,46 @@ def verify(
         if verdict.outcome in ("differs", "failed"):
             _complain(verdict.message, verdict.help)
     return exit_code(verdicts)
+
+
+@verbs.command(examples=["bench", "bench --board all --json", "bench qemu-m4 --steps 100"])
+@click.option("--board", "names", metavar="B", multiple=True, help="A board, or all virtual ones.")
+@click.argument("more", metavar="[B]...", nargs=-1)
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="An epoch, if not given.")
+@_settings
+def bench(
+    settings: Settings, names: tuple[str, ...], more: tuple[str, ...], steps: int | None
+) -> int:
+    """Count what a training step costs on boards.
+
+    The boards count themselves, from the sample complete to the report ready: machine cycles on an
+    8051, cycles on a real Cortex-M, instructions in QEMU. Each board is compared with the simulator
+    meanwhile; what is built and flashed for the project stays as it is.
+    """
+    from nnhost.bench import bench as measure
+    from nnhost.verify import choose
+
+    project = settings.project()
+    given = (*names, *more) or (project.board.name,)
+    # A process cannot count: "all" does without it.
+    chosen = [b for b in choose(given) if b.unit or b.name in given]
+    with _working(settings, f"measuring {', '.join(b.name for b in chosen)}") as say:
+
+        def tell(cost: Cost) -> None:
+            if settings.json:
+                emit(cost.event(), sys.stdout)
+
+        costs = measure(
+            project, chosen, steps, tell, lambda board, step: say(f"{board}: step {step:,}")
+        )
+    if not settings.json:
+        from nnhost.tables import costs_table
+
+        _console(settings).print(costs_table(costs))
+    for cost in costs:
+        if cost.failed:
+            _complain(cost.message, cost.help)
+    return int(any(c.failed for c in costs) or all(c.refused for c in costs))
 
 
 @verbs.command(examples=["pull -o weights.npz", "pull -o weights.npz --board qemu-m3"])

@@ -6,7 +6,7 @@ shape give the same plan. docs/semantics.md explains every number chosen here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,10 @@ class Samples:
         ]
         joined: bytes = np.hstack(columns).tobytes()
         return joined
+
+    def __getitem__(self, rows: slice) -> Samples:
+        """Some of the samples."""
+        return replace(self, x=self.x[rows], target=self.target[rows])
 
     def bytes(self, row: int) -> bytes:
         """Inputs, then the target, little endian."""

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nnhost.bench import Cost
 from nnhost.boards import Board
 from nnhost.build import Built
 from nnhost.doctor import Check
@@ -70,6 +71,19 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> RenderableType:
             f"{v.steps / v.seconds:,.0f}" if ran and v.seconds else "",
             v.message.replace(f"{v.board}: ", ""),
         )  # fmt: skip
+    return table
+
+
+def costs_table(costs: Iterable[Cost]) -> RenderableType:
+    """One line a board."""
+    table = _table(
+        "board", ">a step", "", ">forward", ">code", ">RAM", ">stack", ">steps/s", ""
+    )  # fmt: skip
+    for c in costs:
+        figures = (c.per_step, c.forward, c.code, c.ram, c.stack, c.steps_per_s)
+        a_step, *others = [f"{n:,.0f}" if c.unit else "" for n in figures]
+        why = c.message.replace(f"{c.board}: ", "")
+        table.add_row(Text(c.board, "bold"), a_step, c.unit or "", *others, why)
     return table
 
 

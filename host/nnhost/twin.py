@@ -78,7 +78,7 @@ class Twin:
 
     `connect` opens the line to the board (and powers a virtual one on), when it is first needed.
     Evidence of a difference goes to `folder`. Without `compare` the board trains unchecked: the
-    simulator only tells which row comes next.
+    simulator only tells which row comes next. `counting`: the board counts its steps' time.
 
     All methods raise `DeviceError` for a board that is gone, restarts, refuses or runs another
     program, and `DifferenceError` at the first difference.
@@ -92,12 +92,14 @@ class Twin:
         folder: Path,
         *,
         compare: bool = True,
+        counting: bool = False,
     ) -> None:
         self.network = network
         self.board = board
         self._connect = connect
         self._folder = folder
         self._compare = compare
+        self._count = Flag.COUNT if counting else Flag(0)
         self._simulator = Simulator(network.program)
         self._simulator.reset(network.project.train.seed)
         self._transport: Transport | None = None
@@ -153,9 +155,16 @@ class Twin:
             self.counters,
         )
 
-    def evaluate(self, part: Literal["train", "test"] = "test") -> Score | None:
-        """How the board does on the "train" or the "test" set; None where that is empty."""
-        return self._scores((part,), _ignore, _never)[part]
+    def evaluate(
+        self, part: Literal["train", "test"] = "test", rows: int | None = None
+    ) -> Score | None:
+        """How the board does on the "train" or the "test" set, or its first `rows`; None where
+        that is empty."""
+        return self._scores((part,), _ignore, _never, rows)[part]
+
+    def position(self) -> State:
+        """Where the board stands, and its counters."""
+        return self._open().verify()
 
     def state(self) -> bytes:
         """The board's training state: weights, biases, slots, order and generator."""
@@ -204,6 +213,7 @@ class Twin:
         for visit, step in rehearse(self._simulator, self.network, total):
             sample = samples.bytes(visit.row)
             flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
+            flags |= self._count
             report = session.step(visit.step, flags, sample)
             error = self._check_report(visit, sample, report, step)
             least = LEAST_CHECKPOINT if visit.step % plan.rows == 0 else CHECKPOINT
@@ -259,11 +269,15 @@ class Twin:
         return state
 
     def _scores(
-        self, parts: tuple[str, ...], on_score: OnScore, stopping: Stopping
+        self,
+        parts: tuple[str, ...],
+        on_score: OnScore,
+        stopping: Stopping,
+        rows: int | None = None,
     ) -> dict[str, Score | None]:
         """The board's scores on the sets of these names; nothing if it was stopped meanwhile."""
         session = self._open()
-        sets = {"train": self.network.train, "test": self.network.test}
+        sets = {"train": self.network.train[:rows], "test": self.network.test[:rows]}
         total = sum(len(sets[part]) for part in parts)
         done = 0
         scores = {}

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from threading import Event
 
-from nnhost.apart import apart
+from nnhost.apart import apart, side_by_side
 from nnhost.boards import BOARDS, Board, get
 from nnhost.errors import CapacityError, DifferenceError, NnhostError
 from nnhost.generate import prepare
 from nnhost.outcome import Result
 from nnhost.project import Project
-
-#: Boards that are built and trained at the same time.
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -69,17 +65,11 @@ def verify(
             replace(project, train=replace(project.train, epochs=epochs)),
             epochs * rows,
         )
-    stopped = Event()
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        under_way = [pool.submit(_verify, project, board, steps, port, stopped) for board in boards]
-        try:
-            for done in as_completed(under_way):
-                on_verdict(done.result())
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [done.result() for done in under_way]
+
+    def work(board: Board, stopped: Event) -> Verdict:
+        return _verify(project, board, steps, port, stopped)
+
+    return side_by_side(boards, work, on_verdict)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
@@ -94,7 +84,7 @@ def _verify(
     project: Project, board: Board, steps: int, port: str | None, stopped: Event
 ) -> Verdict:
     try:
-        with apart(project, board, port) as twin:
+        with apart(project, board, port) as (twin, _):
             result: Result = twin.train(steps=steps, score=False, stopping=stopped.is_set)
     except CapacityError as error:
         return Verdict(board.name, "refused", message=error.message, help=error.help)

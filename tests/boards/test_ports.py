@@ -9,7 +9,7 @@ import pytest
 
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built
-from nnhost.run.virtual import power_on
+from nnhost.run.virtual import clock_units, power_on
 
 from .conftest import VIRTUAL, counted, greeting, receive
 
@@ -63,4 +63,43 @@ def test_a_sleeping_cortex_m_misses_no_wake_up(echo: Callable[[Board], Built]) -
     for i in range(5000):
         line.write(bytes([i & 0xFF]))
         assert receive(line, 1) == bytes([i & 0xFF])
+    line.close()
+
+
+@pytest.mark.parametrize("name", [name for name in VIRTUAL if BOARDS[name].unit])
+def test_the_stopwatch_counts_every_cycle(name: str, echo: Callable[[Board], Built]) -> None:
+    """So many rounds more take so many times longer, also beyond 16 bits (an 8051's timer) and
+    beyond 24 (a SysTick)."""
+    board = BOARDS[name]
+    line = power_on(board, echo(board).image, counting=True)
+    receive(line, len(greeting(board)))
+
+    def units(rounds: int) -> float:
+        line.write(counted(b"C", rounds))
+        return clock_units(board, int.from_bytes(receive(line, 4), "little"))
+
+    idle, some = units(0), units(10)
+    assert 0 < idle < 100
+    for rounds in (1, 100, 1000, *([6000] if board.unit == "instructions" else [])):
+        expected = idle + (some - idle) / 10 * rounds
+        # The 8051's loop takes a cycle more where a counter's lower byte goes round, and QEMU's
+        # clock has a resolution of a quarter of an instruction.
+        assert abs(units(rounds) - expected) <= 0.5 + 0.05 * rounds
+    assert some - idle > 1000
+    line.close()
+
+
+@pytest.mark.parametrize("name", [name for name in VIRTUAL if BOARDS[name].unit])
+def test_the_stack_shows_how_far_it_has_grown(name: str, echo: Callable[[Board], Built]) -> None:
+    board = BOARDS[name]
+    line = power_on(board, echo(board).image)
+    receive(line, len(greeting(board)))
+
+    def most(depth: int) -> int:
+        line.write(b"D" + bytes([depth]))
+        return int.from_bytes(receive(line, 2), "little")
+
+    shallow, deep = most(2), most(12)
+    assert 4 <= shallow < deep - 20
+    assert most(2) == deep
     line.close()

@@ -57,6 +57,7 @@ class FakeBoard:
         self.faults: dict[int, Callable[[FakeBoard], dict[str, int]]] = {}
         self.misjudged: set[int] = set()
         self.evaluated = 0
+        self.spent = 2**32 - 5000
         self.asked: list[str] = []
 
     @property
@@ -139,6 +140,7 @@ class FakeBoard:
             self.simulator.epoch()
         first, last = request.flags & messages.Flag.FIRST, request.flags & messages.Flag.LAST
         step = self.simulator.step(x, target, bool(first), bool(last))
+        self.spent += (1000 + self.step_count + 1) * bool(request.flags & messages.Flag.COUNT)
         self.step_count += 1
         fault = self.faults.get(self.step_count)
         lie = fault(self) if fault else {}
@@ -150,6 +152,7 @@ class FakeBoard:
 
     def on_evaluate(self, request: messages.Evaluate) -> messages.Message:
         step = self.simulator.evaluate(*self.load(request.offset, request.data))
+        self.spent += 300
         self.evaluated += 1
         wrong = self.evaluated in self.misjudged
         return messages.Evaluation(step.loss, step.prediction + wrong, trace_digest(step.trace))
@@ -169,7 +172,9 @@ class FakeBoard:
         return messages.Done()
 
     def on_verify(self, _: messages.Verify) -> messages.Message:
-        return messages.State(self.step_count, state_digest(self.simulator.state()), 0, 0, 0)
+        return messages.State(
+            self.step_count, state_digest(self.simulator.state()), 0, 0, 0, self.spent % 2**32, 29
+        )
 
 
 class TextBoard(FakeBoard):

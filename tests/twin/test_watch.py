@@ -12,6 +12,7 @@ import pytest
 
 from nnhost import saved
 from nnhost.boards import get
+from nnhost.build import Built
 from nnhost.cli import main
 from nnhost.errors import CapacityError, DeviceError
 from nnhost.generate import prepare
@@ -235,14 +236,17 @@ def benches(network, monkeypatch, tmp_path):
     things = {}
 
     @contextmanager
-    def apart(project, board, port=None):
+    def apart(project, board, port=None, counting=False):
         thing = things[board.name]
         if isinstance(thing, Exception):
             raise thing
-        with Twin(prepare(project), board.name, lambda: thing, tmp_path / "evidence") as twin:
-            yield twin
+        line = lambda: thing  # noqa: E731
+        evidence = tmp_path / "evidence"
+        with Twin(prepare(project), board.name, line, evidence, counting=counting) as twin:
+            yield twin, Built(tmp_path, 1, 5000, 8192, {"iram": 200, "xram": 100}, {})
 
     monkeypatch.setattr("nnhost.verify.apart", apart)
+    monkeypatch.setattr("nnhost.bench.apart", apart)
     return things
 
 
@@ -309,3 +313,57 @@ def test_verify_by_itself_makes_whole_epochs(project, benches, monkeypatch):
     benches["host"] = TextBoard(prepare(short))
     (verdict,) = verify(project, [get("host")], steps=10)
     assert (verdict.outcome, verdict.steps) == ("exact", 12)
+
+
+# ---- bench ----
+
+
+def test_bench_gives_means(call, benches, network):
+    """Of a board whose n-th step takes 1000 + n cycles, by a counter that goes round."""
+    benches["sim8052"] = FakeBoard(network, "sim8052")
+    code, events, err = call("bench", "sim8052", "--steps", "100")
+    assert (code, err) == (0, "")
+    (cost,) = events
+    assert cost["event"] == "bench"
+    assert (cost["board"], cost["net"], cost["steps"]) == ("sim8052", "2-4-1", 100)
+    assert (cost["preset"], cost["optimizer"]) == ("q8", "sgd")
+    assert (cost["per_step"], cost["unit"], cost["forward"]) == (round(1050.5), "cycles", 300)
+    assert (cost["code"], cost["ram"], cost["stack"]) == (5000, 300, 29)
+    assert cost["steps_per_s"] > 0
+
+
+def test_bench_measures_an_epoch_where_nothing_is_said(call, benches, network):
+    benches["qemu-m0"] = FakeBoard(network, "qemu-m0")
+    _, (cost,), _ = call("bench", "--board", "qemu-m0")
+    assert (cost["steps"], cost["unit"]) == (network.plan.rows, "instructions")
+
+
+def test_bench_tells_of_boards_without_figures(call, benches, network):
+    benches["sim89c52"] = CapacityError("sim89c52: 12 more than there are", help="smaller")
+    benches["sim8052"] = FakeBoard(network, "sim8052")
+    benches["sim8052"].faults[3] = lambda board: {"loss": 1}
+    code, events, err = call("bench", "sim89c52", "sim8052", "--steps", "5")
+    assert code == 1
+    costs = {cost["board"]: cost for cost in events}
+    assert costs["sim89c52"]["refused"]
+    assert costs["sim89c52"]["per_step"] is None
+    assert "differ at step 3" in costs["sim8052"]["message"]
+    assert err.startswith("error: sim8052 and the simulator differ at step 3")
+    assert call("bench", "sim89c52")[0] == 1
+
+
+def test_bench_prints_a_table(call, benches, network):
+    benches["sim89c52"] = CapacityError("sim89c52: 12 more than there are", help="smaller")
+    benches["sim8052"] = FakeBoard(network, "sim8052")
+    code, out, err = call("bench", "sim89c52", "sim8052", "--steps", "100", json_lines=False)
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert lines["sim8052"][:5] == ["1,050", "cycles", "300", "5,000", "300"]
+    assert " ".join(lines["sim89c52"]) == "12 more than there are"
+
+
+def test_a_process_cannot_count(call, benches, network):
+    code, (event,), err = call("bench", "host")
+    assert code == 2
+    assert err.startswith("error: host is a process, which counts no cycles\nhelp: nnhost bench")
+    assert event["event"] == "error"

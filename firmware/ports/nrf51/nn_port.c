@@ -32,6 +32,15 @@
 #define TXD UART(0x51CUL)
 #define BAUDRATE UART(0x524UL)
 #define CONFIG UART(0x56CUL)
+#define START TIMER0(0x000UL)
+#define STOP TIMER0(0x004UL)
+#define CLEAR TIMER0(0x00CUL)
+#define CAPTURE TIMER0(0x040UL)
+#define SHORTS TIMER0(0x200UL)
+#define MODE TIMER0(0x504UL)
+#define BITMODE TIMER0(0x508UL)
+#define PRESCALER TIMER0(0x510UL)
+#define CC TIMER0(0x540UL)
 #define OUTSET GPIO(0x508UL)
 #define DIRSET GPIO(0x518UL)
 
@@ -75,13 +84,13 @@ void nn_port_init(void) {
      * QEMU looks at its input only when something wakes it, and STARTRX does not: a timer that
      * fires once, 100 us from here, does. On a chip it is of no consequence.
      */
-    TIMER0(0x504UL) = 0U;       /* MODE: timer */
-    TIMER0(0x508UL) = 3U;       /* BITMODE: 32 */
-    TIMER0(0x510UL) = 4U;       /* PRESCALER: 1 MHz */
-    TIMER0(0x540UL) = 100U;     /* CC[0] */
-    TIMER0(0x200UL) = 1UL << 8; /* SHORTS: stop at CC[0] */
-    TIMER0(0x00CUL) = 1U;       /* CLEAR */
-    TIMER0(0x000UL) = 1U;       /* START */
+    MODE = 0U;      /* timer */
+    BITMODE = 3U;   /* 32 */
+    PRESCALER = 4U; /* 1 MHz */
+    CC = 100U;
+    SHORTS = 1UL << 8; /* stop at CC */
+    CLEAR = 1U;
+    START = 1U;
 }
 
 void nn_port_listen(uint8_t on) {
@@ -103,6 +112,20 @@ void nn_port_write(uint8_t byte) {
     TXDRDY = 0U;
     TXD = byte;
     sending = 1U;
+}
+
+void nn_port_clock_start(void) {
+    STOP = 1U;
+    SHORTS = 0U;
+    PRESCALER = 0U; /* 16 MHz, the core's clock */
+    CLEAR = 1U;
+    START = 1U;
+}
+
+uint32_t nn_port_clock_stop(void) {
+    CAPTURE = 1U;
+    STOP = 1U;
+    return CC;
 }
 
 void nn_port_reset(void) {

@@ -46,6 +46,8 @@ class Flag(IntFlag):
     """closes a batch: weights are updated"""
     EPOCH = 4
     """opens an epoch: the board draws the epoch's visiting order"""
+    COUNT = 8
+    """the board's clock counts the step: see State"""
 
 
 class Reason(IntEnum):
@@ -246,6 +248,8 @@ class State(Message, number=0x89):
     executed: U16  # requests carried out
     corrupt: U16  # frames that failed a check
     repeated: U16  # requests seen again and answered from memory
+    spent: U32  # by its clock, in steps counted and Evaluate's forward passes (modulo 2^32)
+    stack: U16  # most bytes of it in use since the start
 
 
 @dataclass(frozen=True)

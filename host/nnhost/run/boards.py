@@ -30,8 +30,11 @@ def board_folder(root: Path, board: Board) -> Path:
     return root / ".nnhost" / board.name
 
 
-def open_board(root: Path, board: Board, port: str | None = None) -> Transport:
-    """Power a virtual board on with what is flashed on it, or open the port of a real one.
+def open_board(
+    root: Path, board: Board, port: str | None = None, *, counting: bool = False
+) -> Transport:
+    """Power a virtual board on with what is flashed on it, `counting` or not (see `power_on`), or
+    open the port of a real one.
 
     Raises `DeviceError` if nothing is flashed or the port cannot be had.
     """
@@ -39,7 +42,7 @@ def open_board(root: Path, board: Board, port: str | None = None) -> Transport:
         return open_serial(board, port)
     for need in board.missing_tools():
         raise DeviceError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
-    return power_on(board, _flashed(root, board))
+    return power_on(board, _flashed(root, board), counting=counting)
 
 
 def flash_image(root: Path, board: Board, image: Path) -> None:

@@ -5,6 +5,7 @@ None outlives the program that powered it on, not even if that is killed.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -33,9 +34,25 @@ kill $!
 _UCSIM_UART = b"expr uart0_check_often=1\nexpr uart0_flowctrl=1\n"
 
 
-def power_on(board: Board, image: Path) -> Line:
-    """Start a virtual board on a firmware image. Raises `DeviceError` if it cannot be started."""
-    return {"ucsim": _ucsim, "qemu": _qemu, "process": _process}[board.runner.type](board, image)
+def power_on(board: Board, image: Path, *, counting: bool = False) -> Line:
+    """Start a virtual board on a firmware image, `counting` so that the board's clock counts what
+    `clock_units` says, which is slower in QEMU. Raises `DeviceError` if it cannot be started."""
+    if board.runner.type == "qemu":
+        return _qemu(board, image, counting)
+    return {"ucsim": _ucsim, "process": _process}[board.runner.type](board, image)
+
+
+def clock_units(board: Board, counts: int) -> float:
+    """What so many counts of the board's clock are in `Board.unit`. In QEMU, whose time goes on by
+    2^shift ns an instruction, some counts are one."""
+    if board.runner.type == "qemu":
+        return counts * 1e9 / board.runner.timer / (1 << _shift(board))
+    return counts
+
+
+def _shift(board: Board) -> int:
+    """Of QEMU's time, so that an instruction takes at least four counts of the board's clock."""
+    return math.ceil(math.log2(4e9 / board.runner.timer))
 
 
 def _ucsim(board: Board, image: Path) -> Line:
@@ -50,12 +67,14 @@ def _ucsim(board: Board, image: Path) -> Line:
     return _leashed(board, command, (to_board, from_board, settings), reader, writer)
 
 
-def _qemu(board: Board, image: Path) -> Line:
+def _qemu(board: Board, image: Path, counting: bool) -> Line:
     here, there = socket.socketpair()
     command = ["qemu-system-arm", "-M", board.runner.machine, "-kernel", str(image)]
     command += ["-nodefaults", "-display", "none", "-monitor", "none"]
     command += ["-chardev", f"socket,id=uart,fd={there.fileno()}"]
     command += ["-serial", "null"] * board.runner.uart + ["-serial", "chardev:uart"]
+    if counting:
+        command += ["-icount", f"shift={_shift(board)}"]
     line = here.detach()
     return _leashed(board, command, (there.detach(),), line, line)
 

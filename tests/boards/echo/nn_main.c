@@ -41,6 +41,39 @@ static void work(uint16_t rounds) {
     nn_port_listen(1U);
 }
 
+/* C: the stopwatch's count of so many rounds. */
+static void count(uint16_t rounds) {
+    uint32_t counted;
+    uint8_t i;
+    nn_port_clock_start();
+    while (rounds != 0U) {
+        rounds--;
+        spoil_memory();
+    }
+    counted = nn_port_clock_stop();
+    for (i = 0U; i < 4U; i++) {
+        nn_port_write((uint8_t)(counted & 0xFFU));
+        counted >>= 8;
+    }
+}
+
+/* D: calls itself so many times, so that the stack grows; then says how far it has ever grown. */
+static void dig(uint8_t depth) NN_STACKED {
+    volatile uint8_t kept = depth;
+    if (depth != 0U) {
+        dig((uint8_t)(depth - 1U));
+        kept++;
+    }
+}
+
+static void stack(uint8_t depth) {
+    uint16_t most;
+    dig(depth);
+    most = nn_port_stack();
+    nn_port_write((uint8_t)(most & 0xFFU));
+    nn_port_write((uint8_t)(most >> 8));
+}
+
 int main(void) {
     const NN_CODE char *letter;
     nn_port_init();
@@ -63,6 +96,10 @@ int main(void) {
             echo(read_count());
         } else if (command == (uint8_t)'B') {
             burst(read_count());
+        } else if (command == (uint8_t)'C') {
+            count(read_count());
+        } else if (command == (uint8_t)'D') {
+            stack(nn_port_read());
         } else if (command == (uint8_t)'W') {
             work(read_count());
         } else {

@@ -51,6 +51,12 @@ void nn_port_write(uint8_t byte) {
     }
 }
 
+void nn_port_clock_start(void) {}
+
+uint32_t nn_port_clock_stop(void) { return 0U; }
+
+uint16_t nn_port_stack(void) { return 0U; }
+
 void nn_port_reset(void) {
     flush();
     exit(0);
