@@ -60,14 +60,23 @@ def simulate_network(
     return _ENGINES[engine](network, length(network, epochs, steps), on_steps)
 
 
+def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Visit]:
+    """The steps to make from the simulator's reset on; it must have made one before the next."""
+    simulator.reset(network.project.train.seed)
+    epochs = -(-total // network.plan.rows)
+    return islice(visits(network.plan, simulator.epoch, simulator.pick, epochs), total)
+
+
+def make(simulator: Simulator, network: Network, visit: Visit) -> Step:
+    """Let the simulator make a step."""
+    x, target = network.train.x[visit.row], network.train.target[visit.row]
+    return simulator.step(x, target, visit.first, visit.last)
+
+
 def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:
     """Train the simulator from its reset; yields each step once it has been made."""
-    plan, samples = network.plan, network.train
-    simulator.reset(network.project.train.seed)
-    epochs = -(-total // plan.rows)
-    for visit in islice(visits(plan, simulator.epoch, simulator.pick, epochs), total):
-        x, target = samples.x[visit.row], samples.target[visit.row]
-        yield visit, simulator.step(x, target, visit.first, visit.last)
+    for visit in schedule(simulator, network, total):
+        yield visit, make(simulator, network, visit)
 
 
 def _numpy(network: Network, total: int, on_steps: OnSteps) -> Result:

@@ -342,6 +342,20 @@ class Simulator:
         """The training state as the board keeps it in memory, buffer after buffer."""
         return b"".join(pack(b, self.memory[b.name]) for b in self.program.state)
 
+    def part_of_state(self, begin: int, end: int) -> bytes:
+        """The bytes of the state from `begin` until `end`, without making the others."""
+        found = b""
+        at = 0
+        for b in self.program.state:
+            first, last = max(begin - at, 0), min(end - at, b.bytes)
+            if first < last:
+                width = b.bytes // b.size
+                skipped = first // width
+                values = np.ravel(self.memory[b.name])[skipped : -(-last // width)]
+                found += pack(b, values)[first - skipped * width : last - skipped * width]
+            at += b.bytes
+        return found
+
     def set_state(self, data: bytes) -> None:
         """Put back what `state` returned."""
         self.memory |= unpack(self.program.state, data)

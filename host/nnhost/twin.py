@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -33,13 +34,14 @@ from nnhost.link import (
     TextDone,
     TextStep,
     Transport,
+    crc16,
     read_text,
-    slice_digest,
+    slice_bounds,
     state_digest,
     trace_digest,
 )
 from nnhost.outcome import Progress, Result, Score, length
-from nnhost.simulation import OnStep, rehearse
+from nnhost.simulation import OnStep, make, rehearse, schedule
 from nnhost.simulator import Simulator, Step
 from nnhost.train import Visit
 
@@ -105,6 +107,8 @@ class Twin:
         self._transport: Transport | None = None
         self._session: Session | None = None
         self._step = 0
+        self._state_bytes = sum(b.bytes for b in network.program.state)
+        self._expected: Report
 
     def train(
         self,
@@ -210,12 +214,12 @@ class Twin:
         session = self._open()
         session.reset(self.network.project.train.seed)
         checked = 0
-        for visit, step in rehearse(self._simulator, self.network, total):
+        for visit in schedule(self._simulator, self.network, total):
             sample = samples.bytes(visit.row)
             flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
             flags |= self._count
-            report = session.step(visit.step, flags, sample)
-            error = self._check_report(visit, sample, report, step)
+            report = session.step(visit.step, flags, sample, partial(self._rehearse, visit))
+            error = self._differ(_at(visit, sample), report, self._expected)
             least = LEAST_CHECKPOINT if visit.step % plan.rows == 0 else CHECKPOINT
             if error is None and visit.step - checked >= least:
                 error = self._check_position(session, visit.step)
@@ -308,16 +312,12 @@ class Twin:
         exact = error is None if self._compare else None
         return Progress(visit.step, visit.epoch, loss, exact), error
 
-    def _check_report(
-        self, visit: Visit, sample: bytes, report: Report, step: Step
-    ) -> DifferenceError | None:
-        """What the board reports of a training step."""
-        if not self._compare:
-            return None
+    def _rehearse(self, visit: Visit) -> None:
+        """Make a step while the board makes it, and note what it should report."""
+        step = make(self._simulator, self.network, visit)
         trace = trace_digest(step.trace)
-        part = slice_digest(self._simulator.state(), visit.step)
-        expected = Report(visit.step, step.loss, step.prediction, trace, part)
-        return self._differ(_at(visit, sample), report, expected)
+        part = crc16(self._simulator.part_of_state(*slice_bounds(self._state_bytes, visit.step)))
+        self._expected = Report(visit.step, step.loss, step.prediction, trace, part)
 
     def _heard(self, visit: Visit, step: Step, line: TextStep | None) -> Outcome:
         """What the board prints of a training step; nothing if the line was lost."""

@@ -54,6 +54,26 @@ def test_a_quiet_line(session, model):
     assert session.counters.retries == session.counters.corrupt == 0
 
 
+def test_the_host_works_while_the_board_does(session, model, monkeypatch):
+    """Once the board has been told, and once only, though the frame was lost."""
+    order = []
+    write, chance = session._transport.write, random.Random(2)
+
+    def lossy(data):
+        if len(data) > 1:
+            order.append("sent")
+            data = b"" if len(order) == 1 else data
+        write(data)
+
+    monkeypatch.setattr(session._transport, "write", lossy)
+    sample = chance.randbytes(4)
+    monkeypatch.setattr(session, "_load", lambda *_: 0)
+    monkeypatch.setattr(session, "_first_wait", 0.05)
+    with pytest.raises(DeviceError, match="refused STEP"):  # too short a sample
+        session.step(1, 0, sample, lambda: order.append("worked"))
+    assert order == ["sent", "worked", "sent"]
+
+
 def test_the_largest_payload(wide_program, process_line, model):
     session = Session(process_line(wide_program))
     assert session.hello().payload == 240

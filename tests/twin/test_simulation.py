@@ -11,6 +11,7 @@ from nnhost.errors import UsageError
 from nnhost.generate import prepare
 from nnhost.project import load_project
 from nnhost.simulation import simulate
+from nnhost.simulator import Simulator
 
 
 def test_both_engines_end_in_the_same_state(project):
@@ -22,6 +23,14 @@ def test_both_engines_end_in_the_same_state(project):
     assert (numpy.steps, numpy.epochs, numpy.exact) == (120, 30, None)
     assert numpy.digest == hashlib.sha256(numpy.state).hexdigest()[:16]
     assert numpy.loss == pytest.approx(numpy.losses[-4:].mean())
+
+
+def test_a_part_of_the_state_is_cut_out_of_the_whole(project):
+    simulator = Simulator(prepare(project).program)
+    state = simulator.state()
+    for begin in range(len(state) + 1):
+        for end in range(begin, len(state) + 1):
+            assert simulator.part_of_state(begin, end) == state[begin:end]
 
 
 def test_it_learns_xor(project):
@@ -99,8 +108,6 @@ def test_accuracy_counts_right_classes(project):
     project = replace(project, data=replace(project.data, source="iris", test=0.3))
     project = replace(project, net=replace(project.net, loss="softmax-cross-entropy"))
     result = simulate(project, epochs=3)
-    from nnhost.simulator import Simulator
-
     network = prepare(project)
     simulator = Simulator(network.program)
     simulator.set_state(result.state)

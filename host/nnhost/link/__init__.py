@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnhost.link.digest import crc16, slice_digest, state_digest, trace_digest
+from nnhost.link.digest import crc16, slice_bounds, slice_digest, state_digest, trace_digest
 from nnhost.link.messages import Evaluation, Flag, Report, State, Welcome
 from nnhost.link.session import Counters, Session
 from nnhost.link.text import TextDone, TextStep, read_text
@@ -21,6 +21,7 @@ __all__ = [
     "Welcome",
     "crc16",
     "read_text",
+    "slice_bounds",
     "slice_digest",
     "state_digest",
     "trace_digest",

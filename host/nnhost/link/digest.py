@@ -21,14 +21,21 @@ def state_digest(state: bytes) -> int:
     return crc16(state)
 
 
-def slice_digest(state: bytes, step: int) -> int:
-    """Digest of the slice that the report of training step ``step`` (1 for the first) carries.
+def slice_bounds(size: int, step: int) -> tuple[int, int]:
+    """First byte of the slice that the report of training step ``step`` (1 for the first) carries,
+    and the one behind its last, in a state of ``size`` bytes.
 
-    ``state`` is the whole state after that step. Small states leave the last slices empty.
+    Small states leave the last slices empty.
     """
-    length = -(-len(state) // SLICES)
-    begin = step % SLICES * length
-    return crc16(state[begin : begin + length])
+    length = -(-size // SLICES)
+    begin = min(step % SLICES * length, size)
+    return begin, min(begin + length, size)
+
+
+def slice_digest(state: bytes, step: int) -> int:
+    """Digest of that slice; ``state`` is the whole state after the step."""
+    begin, end = slice_bounds(len(state), step)
+    return crc16(state[begin:end])
 
 
 def trace_digest(trace: bytes) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
@@ -34,6 +35,10 @@ _REASONS: dict[int, str] = {
     Reason.STEP: "it is at another step",
     Reason.STANDALONE: "it trains by itself, on the data in its flash",
 }
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass
@@ -140,10 +145,16 @@ class Session:
         """Draws new weights on the board, from ``seed`` (1 .. 65535), and goes to step 0."""
         self._ask(messages.Reset(seed), messages.Done)
 
-    def step(self, step: int, flags: int, sample: bytes) -> messages.Report:
-        """One training step; ``step`` is the board's last one + 1, ``flags`` are of ``Flag``."""
+    def step(
+        self, step: int, flags: int, sample: bytes, meanwhile: Callable[[], None] = _nothing
+    ) -> messages.Report:
+        """One training step; ``step`` is the board's last one + 1, ``flags`` are of ``Flag``.
+
+        ``meanwhile`` is called once the board has been told, while it computes.
+        """
         offset = self._load(sample, messages.Step.LAYOUT.size)
-        return self._ask(messages.Step(step, flags, offset, sample[offset:]), messages.Report)
+        request = messages.Step(step, flags, offset, sample[offset:])
+        return self._ask(request, messages.Report, meanwhile)
 
     def evaluate(self, sample: bytes) -> messages.Evaluation:
         """One forward pass; nothing is trained."""
@@ -214,9 +225,9 @@ class Session:
             offset += len(part)
         return offset
 
-    def _ask(self, request: Message, kind: type[M]) -> M:
+    def _ask(self, request: Message, kind: type[M], meanwhile: Callable[[], None] = _nothing) -> M:
         """The answer, of the given kind. Raises ``DeviceError`` if the board refuses."""
-        answer = self._exchange(request)
+        answer = self._exchange(request, meanwhile=meanwhile)
         name = type(request).__name__.upper()
         if answer.type == messages.Error.NUMBER:
             reason = messages.Error.unpack(answer.payload).reason
@@ -225,8 +236,13 @@ class Session:
             raise DeviceError(f"the board answered {name} with message {answer.type}")
         return kind.unpack(answer.payload)
 
-    def _exchange(self, request: Message, patience: float = 60.0) -> Frame:
-        """Sends the request until its answer is there."""
+    def _exchange(
+        self,
+        request: Message,
+        patience: float = 60.0,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> Frame:
+        """Sends the request until its answer is there; calls ``meanwhile`` after the first time."""
         if not self._settled:
             raise RuntimeError("the last exchange was interrupted: call hello() first")
         self._settled = False
@@ -238,6 +254,8 @@ class Session:
         for attempt in range(ATTEMPTS):
             sent = monotonic()
             self._send(frame)
+            if attempt == 0:
+                meanwhile()
             answer = self._listen(wait, drain=False)
             elapsed = monotonic() - sent
             if answer is None:
