@@ -215,10 +215,11 @@ class Function:
                 kernel = sum_kernel(self.rules, e, self.space, self.map)
                 if kernel is None or (kernel[0].outer and self.sums):
                     return self.reduce(e, result)
-                start = self.operand(e.init, "int32_t", e)
+                given = kernel[0].result
+                start = self.operand(e.init, given, e)
                 call = self.all_sums(*kernel) if kernel[0].outer else self.loop_call(*kernel, e)
-                code = call if e.init == Const(0) else f"({start} + {call})"
-                return _converted(code, "int32_t", result)
+                code = call if e.op != "sum" or e.init == Const(0) else f"({start} + {call})"
+                return _converted(code, given, result)
         raise TypeError(e)
 
     def kernel(self, e: Expr, result: str) -> str | None:
@@ -258,11 +259,13 @@ class Function:
         return f"{rule.kernel}({', '.join(given)})"
 
     def argument(self, hole: Hole, found: Found, loops: list[Var], inside: Expr) -> list[str]:
-        """A scalar's value, or the address of an array's element where the loops start, and what
-        the kernel must know of its type."""
+        """A scalar's value, a table, or the address of an array's element where the loops start,
+        and what the kernel must know of its type."""
         if not hole.shape:
             return [self.operand(found.scalars[hole], hole.c_type, inside)]
         matrix = found.arrays[hole]
+        if matrix.buffer.role == "table":
+            return [c_name(matrix.buffer)]
         at = tuple(Const(0) if i in loops else i for i in matrix.index)
         code = f"&{self.element(matrix.buffer, at)}"
         if matrix.index[-1] in loops:

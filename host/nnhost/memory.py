@@ -42,7 +42,7 @@ class MemoryPlan:
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
 #: The Maps that do most of the work keep that, as far as this many bytes go; the others use the
 #: stack, which is slower and takes more code.
-FIXED_LOCALS = 75
+FIXED_LOCALS = 64
 #: What a loop keeps while it calls a kernel: its counter and a 32-bit value.
 KEPT_FOR_CALL = 5
 STEP = ("forward", "measure", "backward", "update")

@@ -43,4 +43,41 @@ void nn_kernel_gather_s8(int16_t NN_XDATA *slot, const int8_t NN_IDATA *x, int16
 /* weight[i] = saturate(weight[i] + velocity[i]) for i below n. */
 void nn_kernel_add(int16_t NN_XDATA *weight, const int16_t NN_XDATA *velocity, uint8_t n);
 
+/* The next n * many numbers of the generator. */
+void nn_kernel_draw(uint16_t NN_XDATA *to, uint8_t n, uint8_t many);
+
+/*
+ * factor[i] = saturate((delta[i] * rate + (draw[i] & mask)) >> shift) for i below n, where shift is
+ * 1..15, mask is 2^shift - 1, and `stride` bytes lead from one draw to the next.
+ */
+void nn_kernel_factor(int16_t NN_XDATA *factor, const int16_t NN_XDATA *delta,
+                      const uint16_t NN_XDATA *draw, uint8_t rate, uint8_t n, uint16_t stride,
+                      uint16_t mask, uint8_t shift);
+
+/* byte[i] = (word[i] + 128) >> 8, at most 127, for i below n. */
+void nn_kernel_narrow(int8_t NN_IDATA *byte, const int16_t NN_XDATA *word, uint8_t n);
+
+/* The largest of n values. */
+int32_t nn_kernel_largest(const int32_t NN_XDATA *value, uint8_t n);
+
+/* The index of the first of n values that is the one wanted, but at most `last`. */
+uint8_t nn_kernel_find(const int32_t NN_XDATA *value, int32_t wanted, uint8_t last, uint8_t n);
+
+/*
+ * gap[i] = (top - logit[i] + half) >> s clamped to 0..255 for i below n, where s is 1..8, half is
+ * half of 2^s, and factor is 2^(8 - s).
+ */
+void nn_kernel_gap(uint8_t NN_XDATA *gap, const int32_t NN_XDATA *logit, int32_t top, uint8_t n,
+                   uint8_t factor);
+
+/* The sum of the table's entries at n indices. */
+int32_t nn_kernel_mass(const uint8_t NN_XDATA *index, const uint16_t NN_CODE *table, uint8_t n);
+
+/*
+ * delta[i] = ((table[gap[i]] << 15) + (mass >> 1)) / mass, less 32768 where i is `target`, at most
+ * 32767, for i below n. Entries are at most 32768; mass is 2^15 to 255 * 2^15.
+ */
+void nn_kernel_share(int16_t NN_XDATA *delta, const uint8_t NN_XDATA *gap,
+                     const uint16_t NN_CODE *table, uint32_t mass, uint8_t target, uint8_t n);
+
 #endif

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnhost.fixed import saturate
 from nnhost.ir import INT8, INT16, INT32, UINT8, Expr, Interval, Load, Var, sel, total
+from nnhost.kernels.mcs51_outputs import RULES as OUTPUT_RULES
 from nnhost.kernels.rules import Hole, LoopRule, Rule, Rules
 
 
@@ -104,4 +105,5 @@ RULES: Rules = (
     _gather("u8"),
     _gather("s8"),
     _ADD,
+    *OUTPUT_RULES,
 )

@@ -21,6 +21,7 @@ from nnhost.ir import (
     Buffer,
     Const,
     Expr,
+    Interval,
     Load,
     Map,
     Op,
@@ -39,7 +40,8 @@ _COMMUTATIVE = ("add", "mul", "min", "max", "and")
 class Hole(Buffer):
     """An unknown of a pattern. A scalar stands for any expression within its interval; an array
     for a buffer of its element type, as many dimensions and its space. An array with `types` takes
-    each of those within its interval, and the kernel is told which, and how many bits are used."""
+    each of those within its interval, and the kernel is told which, and how many bits are used.
+    A table, whose values are within the interval too, has the space NN_CODE."""
 
     role: str = "hole"
     space: str = ""
@@ -47,10 +49,15 @@ class Hole(Buffer):
 
     def takes(self, buffer: Buffer) -> bool:
         """Whether the elements of `buffer` are what this array stands for."""
-        if not self.types:
+        if (buffer.role == "table") != (self.space == "NN_CODE"):
+            return False
+        if buffer.role != "table" and not self.types:
             return buffer.c_type == self.c_type
-        (lo, hi), (least, most) = buffer.interval, self.interval
-        return buffer.c_type in self.types and least <= lo and hi <= most
+        return buffer.c_type in (self.types or (self.c_type,)) and self.holds(buffer.interval)
+
+    def holds(self, values: Interval) -> bool:
+        """Whether its interval contains `values`."""
+        return self.interval.lo <= values.lo and values.hi <= self.interval.hi
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class LoopRule:
     """``kernel(holes..., n, numbers...)`` runs over `loop`, whose extent is the longest that it
     takes; below `least` the call is not worth it.
 
-    A `pattern` that is a sum is computed, in int32_t; any other is what a Map puts into `dst`,
-    the pattern's own element. An array is passed by the address of its element at the loop's
+    A `pattern` that is a reduction is computed, in `result`; any other is what a Map puts into
+    `dst`, the pattern's own element. An array is passed by the address of its element at the loop's
     start; of the one `strided`, the bytes from one element to the next follow n. `numbers` are the
     constants that the pattern was built with.
 
@@ -86,6 +93,7 @@ class LoopRule:
     dst: Load | None = None
     strided: Hole | None = None
     least: int = 1
+    result: str = "int32_t"
     outer: Var | None = None
     numbers: tuple[int, ...] = ()
     then: tuple[Load, Expr] | None = None
@@ -128,14 +136,11 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
     """
     match pattern, e:
         case Load(Hole(shape=()) as hole, ()), _:
-            lo, hi = interval(e)
-            fits = hole.interval.lo <= lo and hi <= hole.interval.hi
-            return fits and found.scalars.setdefault(hole, e) == e
+            return hole.holds(interval(e)) and found.scalars.setdefault(hole, e) == e
         case Load(Hole() as hole, at), Load(buffer, index) if len(at) == len(index):
             return (
-                buffer.role != "table"
-                and hole.takes(buffer)
-                and (space is None or space(buffer) == hole.space)
+                hole.takes(buffer)
+                and (space is None or buffer.role == "table" or space(buffer) == hole.space)
                 and found.arrays.setdefault(hole, e) == e
                 and all(match(p, q, found, space) for p, q in zip(at, index, strict=True))
             )
@@ -163,11 +168,11 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
 
 
 def match_sum(rule: LoopRule, e: Expr, space: Space | None = None) -> Found | None:
-    """What the unknowns of a rule for sums stand for in `e`, its start left out."""
+    """What the unknowns of a rule for reductions stand for in `e`, a sum's start left out."""
     if not isinstance(e, Reduce) or not isinstance(rule.pattern, Reduce):
         return None
     found = Found()
-    if not match(rule.pattern, Reduce(e.op, e.var, e.body, Const(0)), found, space):
+    if not match(rule.pattern, Reduce(e.op, e.var, e.body, rule.pattern.init), found, space):
         return None
     return found if found.indices.get(rule.loop) == e.var and _runs(rule, found) else None
 
@@ -268,5 +273,6 @@ def wanted_spaces(maps: list[Map], rules: Rules) -> dict[Buffer, str]:
         for kernel in (row, *(sum_kernel(rules, e, None, m) for e in walk(m.expr))):
             for hole, load in (kernel[1].arrays if kernel else {}).items():
                 assert isinstance(hole, Hole)
-                wanted.setdefault(load.buffer, hole.space)
+                if load.buffer.role != "table":
+                    wanted.setdefault(load.buffer, hole.space)
     return wanted

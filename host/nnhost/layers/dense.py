@@ -29,6 +29,13 @@ from nnhost.plan import LayerPlan
 WEYL = 157
 
 
+def row_factor(delta: Expr, drawn: Expr, rate: Operand, shift: int) -> Expr:
+    """delta * rate * 2^-shift, rounded stochastically: what a row's inputs are multiplied with."""
+    # `shift` random bits; beyond 16 the upper ones are random.
+    dither = (drawn << max(0, shift - 16)) & ((1 << shift) - 1)
+    return saturate((delta * rate + dither) >> shift)
+
+
 @dataclass(frozen=True)
 class Dense:
     """The buffers of one layer. `velocity` and `bias_velocity` are the optimizer's slots."""
@@ -158,14 +165,12 @@ class Dense:
         q = Var("q", 2)
         draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
-        # row_shift random bits; beyond 16 the upper ones are random.
-        dither = (draws[o, 0] << max(0, p.row_shift - 16)) & ((1 << p.row_shift) - 1)
-        rate = (self.delta[o] * p.rate[0] + dither) >> p.row_shift
+        rate = row_factor(self.delta[o], draws[o, 0], p.rate[0], p.row_shift)
         bits = p.product_shift
         multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
         maps = [
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
-            Map(f"factor{n}", factor, (o,), saturate(rate), doc="lr * delta"),
+            Map(f"factor{n}", factor, (o,), rate, doc="lr * delta"),
         ]
 
         def parameter(

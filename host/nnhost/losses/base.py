@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnhost.ir import UINT16, Buffer, Expr, Map, Var, eq, interval, largest, sel, smallest
+from nnhost.ir import UINT16, Buffer, Expr, Map, Operand, Var, eq, interval, largest, sel, smallest
 
 Real = NDArray[np.float64]
 
@@ -68,6 +68,11 @@ class Loss:
     smooths: bool = False
 
 
+def first(k: Var, value: Expr, wanted: Expr, last: Operand) -> Expr:
+    """The first k at which a value is the one wanted, at most `last`."""
+    return smallest(k, sel(eq(value, wanted), k, last))
+
+
 def predict_class(o: Outputs, threshold: int) -> list[Map]:
     """The first largest output, or whether a lone output lies above `threshold`."""
     if o.count == 1:
@@ -82,7 +87,7 @@ def predict_class(o: Outputs, threshold: int) -> list[Map]:
             "predict",
             prediction,
             (),
-            smallest(k, sel(eq(o.logits[k], o.top()), k, o.count - 1)),
+            first(k, o.logits[k], o.top(), o.count - 1),
             doc="first output that equals the largest",
         ),
     ]

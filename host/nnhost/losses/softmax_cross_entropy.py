@@ -42,6 +42,21 @@ def smoothed(smoothing: float, count: int) -> tuple[int, int]:
     return ONE - (count - 1) * off, off
 
 
+def gap(top: Expr, logit: Expr, shift: int) -> Expr:
+    """How far a logit is below the largest, in 16ths, at most 255."""
+    return clamp(rounded_shift(top - logit, shift), UINT8)
+
+
+def share(power: Expr, mass: Expr) -> Expr:
+    """A power's share of their sum, in 2^-15."""
+    return ((power << 15) + (mass >> 1)) // mass
+
+
+def gradient(part: Expr, wanted: Expr) -> Expr:
+    """softmax - target, in 2^-15."""
+    return minimum(maximum(part - wanted, INT16.lo), INT16.hi)
+
+
 def _predict(o: Outputs) -> list[Map]:
     return predict_class(o, 0)
 
@@ -49,9 +64,10 @@ def _predict(o: Outputs) -> list[Map]:
 def _measure(o: Outputs) -> list[Map]:
     count = o.count
     k = Var("k", count)
-    gap = Buffer("gap", (count,), UINT8, doc="distance to the largest logit, in 16ths")
+    gaps = Buffer("gap", (count,), UINT8, doc="distance to the largest logit, in 16ths")
     mass = Buffer("mass", (), Interval(ONE, ONE * count), doc="sum of exponentials x 2^15")
-    away = rounded_shift(o.top() - o.logits[k], o.fraction - 4)
+    away = gap(o.top(), o.logits[k], o.fraction - 4)
+    power = EXP[gaps[k]]
     # The bit length of the sum less sixteen: how often it can be halved above 2^16.
     halvings = Const(0) + sum(
         (op("lt", (65536 << i) - 1, mass()) for i in range((ONE * count).bit_length() - 16)),
@@ -59,24 +75,23 @@ def _measure(o: Outputs) -> list[Map]:
     )
     mantissa = clamp(mass() >> (halvings + 8), Interval(128, 255))
     on, off = smoothed(o.smoothing, count)
-    away_from_top = 16 * gap[o.target()]
+    away_from_top = 16 * gaps[o.target()]
     if off:
         # The mean distance as the smoothed target weighs the classes.
-        weighed = gap[o.target()] * (on - off) + total(k, gap[k]) * off
+        weighed = gaps[o.target()] * (on - off) + total(k, gaps[k]) * off
         away_from_top = rounded_shift(weighed, 11)
     loss = away_from_top + LN_2 * halvings + LN[mantissa - 128]
     wanted = sel(o.wanted(k), on, off) if off else ONE * o.wanted(k)
-    share = ((EXP[gap[k]] << 15) + (mass() >> 1)) // mass()
     return [
-        Map("gap", gap, (k,), clamp(away, UINT8), doc="(top - logit) in 16ths, at most 255"),
+        Map("gap", gaps, (k,), away, doc="(top - logit) in 16ths, at most 255"),
         # exp(0) is in the sum, so the maximum never acts: it tells the proof so.
-        Map("mass", mass, (), maximum(total(k, EXP[gap[k]]), ONE), doc="sum of exp(-gap/16)"),
+        Map("mass", mass, (), maximum(total(k, power), ONE), doc="sum of exp(-gap/16)"),
         Map("loss", loss_buffer(loss), (), loss, doc="-ln softmax[target], in 256ths"),
         Map(
             "delta_out",
             o.delta,
             (k,),
-            minimum(maximum(share - wanted, INT16.lo), INT16.hi),
+            gradient(share(power, mass()), wanted),
             doc="softmax - onehot",
         ),
     ]

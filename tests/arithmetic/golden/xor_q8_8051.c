@@ -22,16 +22,16 @@ NN_IDATA int8_t nn_x[2]; /* inputs, -128..127 */
 NN_IDATA uint8_t nn_target; /* class to learn, 0..1 */
 NN_IDATA int8_t nn_activation1[4]; /* tanh outputs of layer 1, in 2^-7, -128..127 */
 NN_IDATA int32_t nn_logits[1]; /* sums of the last layer, in 2^-12, -81408..81792 */
-static NN_XDATA uint16_t nn_prediction; /* predicted class, 0..65535 */
+static NN_IDATA uint16_t nn_prediction; /* predicted class, 0..65535 */
 static NN_IDATA uint8_t nn_size[1]; /* |logit| in 16ths, 0..255 */
-static NN_XDATA uint16_t nn_loss; /* loss of the sample, 0..4257 */
-static NN_IDATA int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
+static NN_IDATA uint16_t nn_loss; /* loss of the sample, 0..4257 */
+static NN_XDATA int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
 static NN_IDATA int8_t nn_seen_delta2[1]; /* delta2 as the backward pass sees it, -128..127 */
-static NN_IDATA int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
-static NN_IDATA uint16_t nn_draws2[1][2]; /* two random numbers a row, 0..65535 */
-static NN_IDATA int16_t nn_factor2[1]; /* learning rate times delta, a row, -32768..32767 */
-static NN_IDATA uint16_t nn_draws1[4][2]; /* two random numbers a row, 0..65535 */
-static NN_IDATA int16_t nn_factor1[4]; /* learning rate times delta, a row, -32768..32767 */
+static NN_XDATA int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
+static NN_XDATA uint16_t nn_draws2[1][2]; /* two random numbers a row, 0..65535 */
+static NN_XDATA int16_t nn_factor2[1]; /* learning rate times delta, a row, -32768..32767 */
+static NN_XDATA uint16_t nn_draws1[4][2]; /* two random numbers a row, 0..65535 */
+static NN_XDATA int16_t nn_factor1[4]; /* learning rate times delta, a row, -32768..32767 */
 static NN_XDATA uint16_t nn_unused[1]; /* draws that no one needs, 0..65535 */
 
 /* tanh((i-128)/32) * 2^7 */
@@ -174,9 +174,7 @@ void nn_init(void) {
 
 /* nn_order: a new visiting order */
 static void nn_map_epoch(void) NN_STACKED {
-    for (uint8_t q = 0U; q < 2U; q++) {
-        nn_order[q] = nn_prng_next();
-    }
+    nn_kernel_draw(nn_order, 2U, 1U);
 }
 
 void nn_epoch(void) {
@@ -247,7 +245,7 @@ static void nn_map_loss(void) NN_STACKED {
 }
 
 /* nn_delta2: sigmoid - target */
-static void nn_map_delta_out(void) {
+static void nn_map_delta_out(void) NN_STACKED {
     const uint16_t t2 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
     for (uint8_t k = 0U; k < 1U; k++) {
         const uint16_t t0 = nn_logistic[nn_size[k]]; /* 16384..32768 */
@@ -264,15 +262,7 @@ void nn_measure(void) {
 }
 
 static void nn_map_see_delta2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        const int16_t t0 = nn_delta2[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            nn_seen_delta2[o] = 0;
-            continue;
-        }
-        const int16_t t1 = (int16_t)(((int32_t)t0 + 128) >> 8U); /* -128..128 */
-        nn_seen_delta2[o] = (int8_t)((t1 < 127) ? t1 : 127);
-    }
+    nn_kernel_narrow(nn_seen_delta2, nn_delta2, 1U);
 }
 
 /* nn_delta1: W^T delta times the derivative of tanh */
@@ -293,24 +283,12 @@ void nn_backward(void) {
 
 /* nn_draws2: noise for stochastic rounding */
 static void nn_map_draw2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        for (uint8_t q = 0U; q < 2U; q++) {
-            nn_draws2[o][q] = nn_prng_next();
-        }
-    }
+    nn_kernel_draw(nn_draws2[0], 1U, 2U);
 }
 
 /* nn_factor2: lr * delta */
 static void nn_map_factor2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        const int16_t t0 = nn_delta2[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            nn_factor2[o] = 0;
-            continue;
-        }
-        const int32_t t1 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint16_t)(nn_draws2[o][0] & 2047U); /* -4194304..4196223 */
-        nn_factor2[o] = (int16_t)(t1 >> 11U);
-    }
+    nn_kernel_factor(nn_factor2, nn_delta2, &nn_draws2[0][0], 128U, 1U, 4U, 2047U, 11U);
 }
 
 /* nn_weight2: w - lr * g */
@@ -339,25 +317,13 @@ static void nn_map_update_bias2(void) NN_STACKED {
 }
 
 /* nn_draws1: noise for stochastic rounding */
-static void nn_map_draw1(void) {
-    for (uint8_t o = 0U; o < 4U; o++) {
-        for (uint8_t q = 0U; q < 2U; q++) {
-            nn_draws1[o][q] = nn_prng_next();
-        }
-    }
+static void nn_map_draw1(void) NN_STACKED {
+    nn_kernel_draw(nn_draws1[0], 4U, 2U);
 }
 
 /* nn_factor1: lr * delta */
 static void nn_map_factor1(void) {
-    for (uint8_t o = 0U; o < 4U; o++) {
-        const int16_t t0 = nn_delta1[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            nn_factor1[o] = 0;
-            continue;
-        }
-        const int32_t t1 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)(nn_draws1[o][0] & 255U); /* -4194304..4194431 */
-        nn_factor1[o] = (int16_t)(t1 >> 8U);
-    }
+    nn_kernel_factor(nn_factor1, nn_delta1, &nn_draws1[0][0], 128U, 4U, 4U, 255U, 8U);
 }
 
 /* nn_weight1: w - lr * g */
@@ -387,9 +353,7 @@ static void nn_map_update_bias1(void) {
 
 /* nn_unused: keep the cycle long */
 static void nn_map_pad_draws(void) NN_STACKED {
-    for (uint8_t q = 0U; q < 1U; q++) {
-        nn_unused[q] = nn_prng_next();
-    }
+    nn_kernel_draw(nn_unused, 1U, 1U);
 }
 
 void nn_update(void) {
