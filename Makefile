@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench fuzz accuracy repertoire clean
+.PHONY: help setup demo test verify bench engine fuzz accuracy repertoire clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -11,6 +11,7 @@ help:
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
 	@echo "make fuzz      thousands of drawn nets instead of hundreds"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
+	@echo "make engine    the native engine against numpy, float32 in C and PyTorch: bench/engine.md"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
 	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
 	@echo "make clean     remove what builds and tests made, but not .venv"
@@ -34,6 +35,9 @@ fuzz: setup
 
 bench: setup
 	.venv/bin/python bench/boards.py
+
+engine: setup
+	.venv/bin/python bench/engine.py
 
 accuracy: setup
 	.venv/bin/python bench/accuracy.py

@@ -90,6 +90,13 @@ class NativeEngine:
             self._copy.unlink()
         self._lib.nn_native_train.restype = ctypes.c_uint32
         self._size = sum(b.bytes for b in program.state)
+        self._packed: tuple[Samples | None, bytes] = None, b""
+
+    def _block(self, samples: Samples) -> bytes:
+        """The bytes of all samples, which mostly are those of the call before."""
+        if self._packed[0] is not samples:
+            self._packed = samples, samples.block()
+        return self._packed[1]
 
     def reset(self, seed: int) -> None:
         """Draw new weights from `seed`."""
@@ -102,7 +109,7 @@ class NativeEngine:
         """
         losses = np.zeros(steps, np.uint32)
         done = self._lib.nn_native_train(
-            samples.block(),
+            self._block(samples),
             ctypes.c_uint16(epochs),
             ctypes.c_uint32(steps),
             losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
@@ -114,7 +121,7 @@ class NativeEngine:
         losses = np.zeros(len(samples), np.uint32)
         predictions = np.zeros(len(samples), np.uint16)
         self._lib.nn_native_evaluate(
-            samples.block(),
+            self._block(samples),
             ctypes.c_uint32(len(samples)),
             losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
             predictions.ctypes.data_as(ctypes.POINTER(ctypes.c_uint16)),
