@@ -56,7 +56,9 @@ CALL = 60
 ROUND = {
     "nn_kernel_dot_u8": 19, "nn_kernel_dot_s8": 23, "nn_kernel_update_u8": 26,
     "nn_kernel_update_s8": 38, "nn_kernel_gather_u8": 30, "nn_kernel_gather_s8": 42,
-    "nn_kernel_add": 38,
+    "nn_kernel_add": 38, "nn_kernel_draw": 23, "nn_kernel_factor": 110, "nn_kernel_narrow": 17,
+    "nn_kernel_largest": 36, "nn_kernel_find": 17, "nn_kernel_gap": 77, "nn_kernel_mass": 41,
+    "nn_kernel_share": 180,
 }  # fmt: skip
 
 
@@ -79,10 +81,11 @@ def _points(variables: frozenset[Var]) -> int:
 
 def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]], rules: Rules) -> float:
     if (kernel := row_kernel(rules, m)) is not None:
-        rows = _points(frozenset(m.index[:-1]))
+        inner = len(m.index) - len(kernel[0].loops)
+        rows, rounds = (_points(frozenset(part)) for part in (m.index[:inner], m.index[inner:]))
         # A row whose factor is zero is skipped, as a zero input is.
-        density = ZEROS if any(free(n) <= {*m.index[:-1]} for n in skips(m)) else 1.0
-        return rows * density * (CALL + m.index[-1].extent * ROUND[kernel[0].kernel])
+        skipped = inner and any(free(n) <= {*m.index[:inner]} for n in skips(m))
+        return rows * (ZEROS if skipped else 1.0) * (CALL + rounds * ROUND[kernel[0].kernel])
     seen: set[Expr] = set()
 
     def width(e: Expr) -> int:
