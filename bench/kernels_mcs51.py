@@ -81,13 +81,15 @@ def measure(network: Network, board: boards.Board, folder: Path) -> Count:
     write(board_sources(network, board), folder)
     (folder / "main.c").write_text(MAIN)
     includes = [f"-I{d}" for d in (folder, firmware / "core", kernels)]
-    files = [folder / "main.c", folder / "nn_net.c", *sorted(kernels.glob("*.c")),
-             firmware / "core" / "nn_prng.c", firmware / "core" / "nn_train.c",
-             folder / "nn_data.c"]  # fmt: skip
+    core = [firmware / "core" / f"nn_{name}.c" for name in ("prng", "train", "crc")]
+    generated = sorted(folder.glob("nn_*.c"))
+    files = [folder / "main.c", *generated, *sorted(kernels.glob("*.c")), *core]
     for file in files:
         _run(["sdcc", "-mmcs51", "--std-c99", *board.flags, *includes, "-c", str(file)], folder)
     objects = [f"{file.stem}.rel" for file in files]
-    _run(["sdcc", "-mmcs51", "--xram-loc", "0", *objects, "-o", "bench.ihx"], folder)
+    planes = re.search(r"NN_PLANES_BYTES (\d+)", (folder / "nn_config.h").read_text())
+    begin = planes[1] if planes else "0"
+    _run(["sdcc", "-mmcs51", "--xram-loc", begin, *objects, "-o", "bench.ihx"], folder)
     listing = (folder / "bench.map").read_text()
     places = {
         found[2]: int(found[1], 16) for found in re.finditer(r"C:\s+([0-9A-F]+)\s+_(\w+)", listing)

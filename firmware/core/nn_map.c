@@ -1,6 +1,13 @@
 #include "nn_map.h"
 
+#include "nn_config.h"
 #include "nn_crc.h"
+
+/* On an 8051 the first segment of the state may be numbers in planes. Its address is 0 then. */
+#ifdef NN_PLANES
+#include "nn_planes.h"
+#define IN_PLANES (segment->at == 0)
+#endif
 
 /* The cursor: `left` bytes of `segment` are still to come, the first of them `at`. */
 static const NN_CODE nn_segment_t *segment;
@@ -15,6 +22,11 @@ void nn_map_open(const NN_CODE nn_segment_t *map, uint16_t offset) {
     }
     at = segment->at + offset;
     left = (uint16_t)(segment->size - offset);
+#ifdef NN_PLANES
+    if (IN_PLANES) {
+        nn_planes_open(offset);
+    }
+#endif
 }
 
 /* Enters the next segment when one is used up, and only when more is wanted. */
@@ -29,17 +41,28 @@ static void proceed(void) {
 uint8_t nn_map_get(void) {
     uint8_t byte;
     proceed();
+    left--;
+#ifdef NN_PLANES
+    if (IN_PLANES) {
+        return nn_planes_take();
+    }
+#endif
     byte = *at;
     at++;
-    left--;
     return byte;
 }
 
 void nn_map_put(uint8_t byte) {
     proceed();
+    left--;
+#ifdef NN_PLANES
+    if (IN_PLANES) {
+        nn_planes_set(byte);
+        return;
+    }
+#endif
     *at = byte;
     at++;
-    left--;
 }
 
 uint16_t nn_map_crc(uint16_t size) {
@@ -48,8 +71,15 @@ uint16_t nn_map_crc(uint16_t size) {
         uint16_t run;
         proceed();
         run = (left < size) ? left : size;
-        nn_crc_add(at, run);
-        at += run;
+#ifdef NN_PLANES
+        if (IN_PLANES) {
+            nn_planes_crc(run);
+        } else
+#endif
+        {
+            nn_crc_add(at, run);
+            at += run;
+        }
         left = (uint16_t)(left - run);
         size = (uint16_t)(size - run);
     }

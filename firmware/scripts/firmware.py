@@ -6,6 +6,7 @@ the code generator, names sources, flags and memory limits, and has the sizes ch
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,10 +50,15 @@ def generate():
 
 def add_mcs51():
     env.Replace(OBJSUFFIX=".rel")
+    # By default SDCC begins at 1, and would fill one byte more than there is. Parameters in planes
+    # lie before its own variables.
+    config = (generated / "nn_config.h").read_text(encoding="utf-8")
+    planes = re.search(r"define NN_PLANES_BYTES (\d+)", config)
+    begin = int(planes[1]) if planes else 0
     limits = {
         "--iram-size": memories["iram"]["size"],
-        "--xram-loc": 0,  # by default SDCC begins at 1, and would fill one byte more than there is
-        "--xram-size": memories["xram"]["size"],
+        "--xram-loc": begin,
+        "--xram-size": memories["xram"]["size"] - begin,
         "--code-size": memories["flash"]["size"],
     }
     env.Append(

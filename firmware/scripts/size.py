@@ -22,6 +22,8 @@ def mcs51_sizes(image):
     def total(memory):
         return int(re.search(rf"^ *{memory} .*?(\d+) +\d+ *$", text, re.M)[1])
 
+    # Parameters in planes lie before the variables of the linker.
+    begin = re.search(r"^ *EXTERNAL RAM +0x(\w+)", text, re.M)
     iram = int(re.search(r"Stack starts at: 0x(\w+)", text)[1], 16)
     homeless = re.findall(r"Couldn't get (\d+) bytes", text)
     if homeless:  # add to them what did find a place in the map of iram
@@ -30,7 +32,7 @@ def mcs51_sizes(image):
     return {
         "flash": total("ROM/EPROM/FLASH"),
         "iram": iram + STACK_LEAST,
-        "xram": total("EXTERNAL RAM"),
+        "xram": total("EXTERNAL RAM") + (int(begin[1], 16) if begin else 0),
     }
 
 

@@ -26,8 +26,8 @@ from nnhost.ir import (
     type_bytes,
 )
 from nnhost.kernels import RULES
+from nnhost.kernels.mcs51_passes import STEP
 from nnhost.kernels.rules import Rules, row_kernel, sum_kernel
-from nnhost.memory import STEP
 
 #: Share of the points and terms with a zero in them, as ReLU nets on images show it.
 ZEROS = 0.5

@@ -7,6 +7,7 @@ its operands and its result, with a cast wherever C would choose another: `int` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nnhost.ir import (
@@ -281,10 +282,15 @@ class Function:
 
     def element(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
         """``nn_b[i][j]``."""
-        inside = []
-        for i in index:
-            inside.append(str(i.value) if isinstance(i, Const) else self.value(i)[0])
-        return c_name(buffer) + "".join(f"[{i}]" for i in inside)
+        return c_name(buffer) + "".join(f"[{i}]" for i in self.indices(index))
+
+    def indices(self, index: tuple[Expr, ...]) -> list[str]:
+        """Code of each index."""
+        return [str(i.value) if isinstance(i, Const) else self.value(i)[0] for i in index]
+
+    def assignment(self, value: str) -> str:
+        """The statement that gives the Map's element its value."""
+        return f"{self.element(self.map.dst, self.map.index)} = {value};"
 
     def reduce(self, e: Reduce, kind: str) -> str:
         """A loop beside the current scope's statements; its accumulator is the value."""
@@ -341,7 +347,7 @@ class Function:
                 self.skip_point(zero, rest)
         if row is None:
             value = self.operand(m.expr, m.dst.c_type, m.expr)
-            self.scopes[-1].lines.append(f"{self.element(m.dst, m.index)} = {_bare(value)};")
+            self.scopes[-1].lines.append(self.assignment(_bare(value)))
         else:
             self.scopes[-1].lines.append(f"{self.loop_call(*row, m.expr)};")
         while len(self.scopes) > 1:
@@ -364,7 +370,7 @@ class Function:
         lines = [f"if ({code} == 0) {{"]
         if rest is not None:
             put = self.operand(rest, self.map.dst.c_type, rest)
-            lines.append(f"{_INDENT}{self.element(self.map.dst, self.map.index)} = {put};")
+            lines.append(f"{_INDENT}{self.assignment(put)}")
         lines += [f"{_INDENT}{'continue' if depth else 'return'};", "}"]
         scope.lines += lines
 
@@ -411,16 +417,20 @@ def map_function(group: tuple[Map, ...], function: Function, stacked: bool) -> l
     ]
 
 
-def section_function(name: str, maps: list[Map]) -> list[str]:
-    """``nn_<section>``: its Maps in order, those with a condition inside an if."""
+def section_function(name: str, steps: list[tuple[Map, list[str]]]) -> list[str]:
+    """``nn_<section>``: the calls for its Maps in order, those with a condition inside an if."""
     lines = [f"void nn_{name}(void) {{"]
-    for m in maps:
-        call = f"nn_map_{m.name}();"
-        if m.when is None:
-            lines.append(_INDENT + call)
+    for m, names in steps:
+        calls = [f"{_INDENT}{function}();" for function in names]
+        if m.when is None or not calls:
+            lines += calls
         else:
             condition = Function(Map(m.name, m.dst, (), m.when)).condition(m.when, m.when)
-            lines += [f"{_INDENT}if ({condition}) {{", f"{_INDENT * 2}{call}", f"{_INDENT}}}"]
+            lines += [
+                f"{_INDENT}if ({condition}) {{",
+                *(_INDENT + c for c in calls),
+                f"{_INDENT}}}",
+            ]
     return [*lines, "}", ""]
 
 
@@ -447,18 +457,25 @@ def sections(
     space: Space,
     stacked: frozenset[str] = frozenset(),
     writer: type[Function] = Function,
+    done: Mapping[str, list[str]] | None = None,
 ) -> list[str]:
     """All Maps and section functions of a Program, with the kernels of a target's rules for
-    buffers that live in `space`; the locals of the Maps in `stacked` live on the stack."""
+    buffers that live in `space`; the locals of the Maps in `stacked` live on the stack. `done`:
+    the functions that are called for a Map in place of its own."""
     lines: list[str] = []
     sums = 0
     for name, maps in program.sections.items():
-        groups = together(maps, rules, space)
-        for group in groups:
-            function = writer(group[0], rules, space, *group[1:])
-            lines += map_function(group, function, group[0].name in stacked)
-            sums = max(sums, function.sums)
-        lines += section_function(name, [group[0] for group in groups])
+        steps = []
+        for group in together(maps, rules, space):
+            first = group[0]
+            own = f"nn_map_{first.name}"
+            calls = (done or {}).get(first.name, [own])
+            if own in calls:
+                function = writer(first, rules, space, *group[1:])
+                lines += map_function(group, function, first.name in stacked)
+                sums = max(sums, function.sums)
+            steps.append((first, calls))
+        lines += section_function(name, steps)
     if sums:
         about = "/* all sums of a layer, which kernels compute at once */"
         lines = [about, f"static int32_t nn_sums[{sums}];", "", *lines]

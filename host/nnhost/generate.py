@@ -20,13 +20,16 @@ from nnhost.boards import get as get_board
 from nnhost.data import load
 from nnhost.emit_c import Function, c_name, declaration, literal, sections, table_definition
 from nnhost.emit_native import NativeFunction
+from nnhost.emit_planes import in_planes, tables
 from nnhost.errors import CapacityError, NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
 from nnhost.kernels import RULES
+from nnhost.kernels.mcs51_asm import pass_file
+from nnhost.kernels.planes import Planes
 from nnhost.kernels.rules import Rules
 from nnhost.link.generate import messages_header
 from nnhost.lower import fingerprint, lower
-from nnhost.memory import MemoryPlan, make_memory, placed
+from nnhost.memory import IN_PLANES, MemoryPlan, make_memory, placed
 from nnhost.plan import Plan, Samples, make_plan
 from nnhost.project import Project, load_project
 
@@ -40,7 +43,8 @@ MAX_STATE = 0xFFFF
 class Target:
     """What the generated C must know of the board. `internal`: bytes of idata for buffers, None
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
-    instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps."""
+    instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps;
+    `external`: bytes of xdata if the instruction set has passes, else 0."""
 
     name: str
     payload: int
@@ -51,19 +55,25 @@ class Target:
     schedule: bool
     kernels: str = ""
     writer: type[Function] = Function
+    external: int = 0
 
     @classmethod
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
         """A board, with its training rows in flash if `standalone`."""
+        used = board.kernels if kernels and board.kernels in RULES else ""
         return cls(
             board.name, board.payload, board.baud, board.clock, board.internal, standalone,
-            standalone, board.kernels if kernels and board.kernels in RULES else "",
+            standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
         )  # fmt: skip
 
     @property
     def rules(self) -> Rules:
         """The rules of its kernels."""
         return RULES.get(self.kernels, ())
+
+    def memory(self, program: Program) -> MemoryPlan:
+        """Where its memories hold the buffers of a Program."""
+        return make_memory(program, self.internal, self.rules, self.external)
 
     @classmethod
     def native(cls) -> Target:
@@ -133,16 +143,21 @@ def sources(
     plan: Plan, program: Program, target: Target, network: Network | None = None
 ) -> dict[str, str]:
     """nn_config.h, nn_net.h and nn_net.c of a net on a target."""
-    memory = make_memory(program, target.internal, target.rules)
+    memory = target.memory(program)
     net = net_file(plan, program, target, memory)
     number = network.fingerprint if network else fingerprint(program)
     train = network.project.train if network else None
     epochs, seed = (train.epochs, train.seed) if train else (1, 1)
-    return {
-        "nn_config.h": config_file(plan, program, target, number, epochs, seed, _called(net)),
-        "nn_net.h": header_file(plan, program, target),
+    files = {
+        "nn_config.h": config_file(
+            plan, program, target, number, epochs, seed, _called(net), memory.planes
+        ),
+        "nn_net.h": header_file(plan, program, target, memory.planes),
         "nn_net.c": net,
     }
+    if memory.planes:
+        files["nn_passes.c"] = passes_file(plan, program, target, memory)
+    return files
 
 
 def _title(name: str, target: Target, about: list[str]) -> list[str]:
@@ -166,6 +181,7 @@ def config_file(
     epochs: int,
     seed: int,
     kernels: list[str],
+    planes: Planes | None,
 ) -> str:
     """nn_config.h: numbers that the firmware's core is compiled with."""
     state, sample, trace = (
@@ -188,6 +204,11 @@ def config_file(
         ("NN_SEED", f"{seed}U", "of weights and visiting order"),
         *((name.upper(), "1", "is called") for name in kernels),
     ]
+    if planes:
+        defines += [
+            ("NN_PLANES", f"{planes.planes}U", "of parameters and slots"),
+            ("NN_PLANES_BYTES", f"{planes.bytes}U", "external RAM that they take, from 0"),
+        ]
     return "\n".join([
         *_title("nn_config.h", target, []),
         "#ifndef NN_CONFIG_H", "#define NN_CONFIG_H", "",
@@ -196,15 +217,21 @@ def config_file(
     ])  # fmt: skip
 
 
-def _segments(program: Program) -> list[tuple[str, str, tuple[Buffer, ...], str]]:
+def _segments(
+    program: Program, planes: Planes | None
+) -> list[tuple[str, str, tuple[Buffer | None, ...], str]]:
+    """Lists of segments; None stands for all that lies in planes, with which the state begins."""
+    state: tuple[Buffer | None, ...] = program.state
+    if planes:
+        state = (None, *program.state[len(planes.buffers) :])
     return [
-        ("nn_state_map", "NN_STATE_SEGMENTS", program.state, "the training state"),
+        ("nn_state_map", "NN_STATE_SEGMENTS", state, "the training state"),
         ("nn_sample_map", "NN_SAMPLE_SEGMENTS", program.sample, "a sample: inputs, then target"),
         ("nn_trace_map", "NN_TRACE_SEGMENTS", program.trace, "activations, then logits"),
     ]
 
 
-def header_file(plan: Plan, program: Program, target: Target) -> str:
+def header_file(plan: Plan, program: Program, target: Target, planes: Planes | None) -> str:
     """nn_net.h: what the generated net offers the core."""
     functions = [
         ("void nn_init(void);", "draws the weights"),
@@ -234,7 +261,7 @@ def header_file(plan: Plan, program: Program, target: Target) -> str:
     for declared, about in functions:
         lines += [f"/* {about[0].upper()}{about[1:]}. */", declared]
     lines.append("")
-    for name, count, buffers, about in _segments(program):
+    for name, count, buffers, about in _segments(program, planes):
         lines += [
             f"/* {about[0].upper()}{about[1:]}. */",
             f"#define {count} {len(buffers)}U",
@@ -265,30 +292,58 @@ def _about(plan: Plan, program: Program) -> list[str]:
 
 def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -> str:
     """nn_net.c: buffers, tables and the arithmetic."""
-    kept = {k: v for k, v in program.sections.items() if target.schedule or k not in SCHEDULED}
+    left = memory.program.sections
+    kept = {k: v for k, v in left.items() if target.schedule or k not in SCHEDULED}
     part = Program(kept, program.state, program.sample, program.trace)
+    planes = memory.planes
+    includes = ["nn_kernel.h"] * bool(target.kernels) + ["nn_planes.h"] * bool(planes)
     lines = [
         *_title("nn_net.c", target, _about(plan, program)),
         '#include "nn_net.h"', "",
-        *(['#include "nn_kernel.h"'] if target.kernels else []), '#include "nn_prng.h"', "",
+        *(f'#include "{name}"' for name in [*includes, "nn_prng.h"]), "",
     ]  # fmt: skip
-    mapped = {*program.state, *program.sample, *program.trace}
+    known = {*program.state, *program.sample, *program.trace}
+    known |= {b for p in memory.passes.values() for b in (*p.inside, *p.outside, *p.other)}
     for b in placed(part):
+        if memory.space[b] == IN_PLANES:
+            continue
         lo, hi = b.interval
         doc = f"{b.doc}, {lo}..{hi}" if b.doc else f"{lo}..{hi}"
-        shared = "" if b in mapped else "static "
+        shared = "" if b in known else "static "
         lines.append(f"{shared}{declaration(b, memory.space[b])}; /* {doc} */")
     lines.append("")
     for b in part.buffers:
         if b.role == "table":
             lines += table_definition(b)
-    for name, count, buffers, _ in _segments(program):
-        rows = [f"    {{(uint8_t *)&{c_name(b)}, {b.bytes}U}}," for b in buffers]
+    if planes:
+        lines += tables(planes)
+    for name, count, buffers, _ in _segments(program, planes):
+        rows = [_segment(b, planes) for b in buffers]
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
-    space = memory.space.__getitem__
-    lines += sections(part, target.rules, space, memory.stacked, target.writer)
+    lines += [f"void {p.kernel}(void);" for p in memory.passes.values() if p.kernel]
+    lines += [""] * bool(memory.passes)
+    lines += sections(
+        part, target.rules, memory.space.__getitem__, memory.stacked,
+        in_planes(planes) if planes else target.writer,
+        {name: p.calls for name, p in memory.passes.items()},
+    )  # fmt: skip
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _segment(buffer: Buffer | None, planes: Planes | None) -> str:
+    if buffer is None:
+        assert planes is not None
+        return f"    {{(uint8_t *)0, {sum(b.bytes for b in planes.buffers)}U}}, /* in planes */"
+    return f"    {{(uint8_t *)&{c_name(buffer)}, {buffer.bytes}U}},"
+
+
+def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -> str:
+    """nn_passes.c: what an 8051 computes in assembly, written for this net."""
+    assert memory.planes is not None
+    space = memory.space.__getitem__
+    lines = pass_file(memory.passes.values(), memory.planes, space)
+    return "\n".join([*_title("nn_passes.c", target, _about(plan, program)), *lines, ""])
 
 
 def _accessors(plan: Plan, program: Program, target: Target) -> list[str]:
@@ -403,7 +458,7 @@ def data_file(network: Network, target: Target) -> str:
 
 
 def _space(network: Network, target: Target, buffer: Buffer) -> str:
-    return make_memory(network.program, target.internal, target.rules).space[buffer]
+    return target.memory(network.program).space[buffer]
 
 
 def _unpacked(buffer: Buffer, width: int, least: int) -> str:

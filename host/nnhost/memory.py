@@ -7,7 +7,8 @@ one (xdata). Elsewhere everything is plain RAM. Tables are constants in flash.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nnhost.ir import (
     Buffer,
@@ -22,8 +23,14 @@ from nnhost.ir import (
     interval,
     type_bytes,
 )
+from nnhost.kernels.mcs51_passes import STEP, Pass, applied, find
+from nnhost.kernels.planes import Planes, place
 from nnhost.kernels.rules import Rules, Space, row_kernel, sum_kernel, wanted_spaces
 
+#: In place of a C qualifier: the buffer is no array, but lies in planes.
+IN_PLANES = "planes"
+#: Bytes of xdata that the firmware's core takes, at most.
+CORE_XDATA = 512
 #: Owned by the firmware's core, which declares them itself.
 CORE_OWNED = ("prng_state",)
 
@@ -32,11 +39,15 @@ CORE_OWNED = ("prng_state",)
 class MemoryPlan:
     """`space`: the C qualifier of each buffer ("" where there is one RAM). `used`: bytes a space
     ("idata" and "xdata" on an 8051, else "ram"), of the net's own buffers alone. `stacked`: names
-    of Maps whose local variables go to the stack."""
+    of Maps whose local variables go to the stack. `program`: what is left for C to compute after
+    the `passes`, which are there if parameters lie in `planes`, from external address 0."""
 
     space: dict[Buffer, str]
     used: dict[str, int]
     stacked: frozenset[str]
+    program: Program
+    planes: Planes | None = None
+    passes: Mapping[str, Pass] = field(default_factory=dict)
 
 
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
@@ -45,7 +56,6 @@ class MemoryPlan:
 FIXED_LOCALS = 64
 #: What a loop keeps while it calls a kernel: its counter and a 32-bit value.
 KEPT_FOR_CALL = 5
-STEP = ("forward", "measure", "backward", "update")
 
 
 def loads(m: Map) -> dict[Buffer, int]:
@@ -103,15 +113,32 @@ def placed(program: Program) -> list[Buffer]:
     return [b for b in program.buffers if b.role != "table" and b.name not in CORE_OWNED]
 
 
-def make_memory(program: Program, internal: int | None, rules: Rules = ()) -> MemoryPlan:
+def make_memory(
+    program: Program, internal: int | None, rules: Rules = (), external: int = 0
+) -> MemoryPlan:
     """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one. What the
-    kernels of `rules` take from the internal RAM goes there first."""
-    buffers = placed(program)
-    wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
+    kernels of `rules` take from the internal RAM goes there first. An 8051 keeps its parameters in
+    planes where that fits into `external` bytes; 0 if it has no passes."""
     if internal is None:
+        buffers = placed(program)
+        wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
         used = {"ram": sum(b.bytes for b in buffers)}
         space = {b: wanted.get(b, "") for b in buffers}
-        return MemoryPlan(space, used, frozenset())
+        return MemoryPlan(space, used, frozenset(), program)
+    if external and (passes := find(program)):
+        inside = {b for p in passes.values() for b in p.inside}
+        memory = _two_memories(applied(program, passes), internal, rules, passes)
+        fits = memory.used["xdata"] + CORE_XDATA <= external
+        if fits and all(memory.space[b] == "NN_IDATA" for b in inside):
+            return memory
+    return _two_memories(program, internal, rules)
+
+
+def _two_memories(
+    program: Program, internal: int, rules: Rules, passes: Mapping[str, Pass] | None = None
+) -> MemoryPlan:
+    planes = place(tuple(dict.fromkeys(p.matrix for p in passes.values()))) if passes else None
+    buffers = placed(program)
     heat: dict[Buffer, int] = {}
     work: dict[str, int] = {}
     for section in STEP:
@@ -120,24 +147,33 @@ def make_memory(program: Program, internal: int | None, rules: Rules = ()) -> Me
             work[m.name] = sum(touched.values())
             for buffer, times in touched.items():
                 heat[buffer] = heat.get(buffer, 0) + times
-    space = dict.fromkeys(buffers, "NN_XDATA")
+    wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
+    for p in passes.values() if passes else ():
+        wanted |= dict.fromkeys(p.inside, "NN_IDATA") | dict.fromkeys(p.outside, "NN_XDATA")
+    if planes:
+        wanted |= dict.fromkeys(planes.buffers, IN_PLANES)
+    space = {b: IN_PLANES if wanted.get(b) == IN_PLANES else "NN_XDATA" for b in buffers}
     left = internal
 
     def rank(b: Buffer) -> tuple[bool, float, str]:
         return (wanted.get(b) != "NN_IDATA", -heat.get(b, 0) / b.bytes, b.name)
 
     for buffer in sorted(buffers, key=rank):
-        if buffer.bytes <= left and heat.get(buffer, 0) and wanted.get(buffer) != "NN_XDATA":
+        welcome = wanted.get(buffer, "NN_IDATA") == "NN_IDATA"
+        if buffer.bytes <= left and heat.get(buffer, 0) and welcome:
             space[buffer] = "NN_IDATA"
             left -= buffer.bytes
     stacked = []
-    fixed = 0
+    fixed = planes.scratch if planes else 0
     for m in sorted(program.maps(), key=lambda m: (-work.get(m.name, 0), m.name)):
+        if passes and m.name in passes and passes[m.name].rest is None:
+            continue
         fixed += local_bytes(m, rules, space.__getitem__)
         if fixed > FIXED_LOCALS:
             stacked.append(m.name)
     used = {
         "idata": internal - left,
-        "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA"),
+        "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA")
+        + (planes.bytes if planes else 0),
     }
-    return MemoryPlan(space, used, frozenset(stacked))
+    return MemoryPlan(space, used, frozenset(stacked), program, planes, passes or {})

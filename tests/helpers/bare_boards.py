@@ -7,6 +7,7 @@ flash. What the board prints is compared with the simulator.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -100,14 +101,17 @@ def host(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
 
 def mcs51(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
     """On an 8052 with all of its memory, in uCsim."""
-    board = replace(boards.get("sim8052"), internal=40)
+    board = replace(boards.get("sim8052"), internal=64)
     includes, files = _sources(network, board, folder, edit)
     model = ["-mmcs51", "--model-small"]
     objects = []
     for file in files:
         objects.append(f"{Path(file).stem}.rel")
         _run(["sdcc", *model, "--std-c11", *includes, "-c", file, "-o", objects[-1]], folder)
-    _run(["sdcc", *model, "--iram-size", "256", *objects, "-o", "firmware.ihx"], folder)
+    found = re.search(r"NN_PLANES_BYTES (\d+)", (folder / "nn_config.h").read_text())
+    begin = found[1] if found else "0"
+    limits = ["--iram-size", "256", "--xram-loc", begin]
+    _run(["sdcc", *model, *limits, *objects, "-o", "firmware.ihx"], folder)
     # Every line has come out when the board begins to listen.
     script = f"break 0x{_address(folder, '_nn_link_serve')}\nrun\nquit\n"
     _run(["s51", "-b", "-q", "-t", "C52", "-S", "uart=0,in=/dev/null,out=uart.txt",

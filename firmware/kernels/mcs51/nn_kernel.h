@@ -80,4 +80,10 @@ int32_t nn_kernel_mass(const uint8_t NN_XDATA *index, const uint16_t NN_CODE *ta
 void nn_kernel_share(int16_t NN_XDATA *delta, const uint8_t NN_XDATA *gap,
                      const uint16_t NN_CODE *table, uint32_t mass, uint8_t target, uint8_t n);
 
+/*
+ * The checksum `crc` and `size` bytes of numbers in planes, lower byte first, `stride` from number
+ * to number.
+ */
+uint16_t nn_planes_checksum(const uint8_t NN_XDATA *at, uint16_t crc, uint8_t size, uint8_t stride);
+
 #endif

@@ -1,0 +1,535 @@
+"""Assembly of an 8051's passes, written for the sizes of a net.
+
+A pass is a function without arguments or result. It changes all registers, F0, and what lies in
+the overlay segment, which it shares with the local variables of functions that call no others.
+
+In the texts below `|` separates instructions. A comment counts the machine cycles of the loops in
+which a pass spends most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nnhost.ir import Buffer, type_bytes
+from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums
+from nnhost.kernels.planes import PAGE, Block, Planes
+
+#: Where a buffer lives: its C qualifier.
+Space = Callable[[Buffer], str]
+
+
+def pass_file(passes: Iterable[Pass], planes: Planes, space: Space) -> list[str]:
+    """The lines of a C file that holds the passes of a net and nothing else, since the compiler
+    takes no notice of the registers that they change."""
+    writer = _Writer(planes, space)
+    for p in passes:
+        match p:
+            case Sums():
+                writer.sums(p)
+            case Gradient():
+                writer.gradient(p)
+            case Step():
+                writer.step(p)
+    return writer.file()
+
+
+def _symbol(buffer: Buffer) -> str:
+    return f"_nn_{buffer.name}"
+
+
+@dataclass
+class _Writer:
+    """`shared`: subroutines by name, each written once."""
+
+    planes: Planes
+    space: Space
+    lines: list[str] = field(default_factory=list)
+    shared: dict[str, list[str]] = field(default_factory=dict)
+    labels: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of the largest block."""
+        return max(b.rows for blocks in self.planes.blocks.values() for b in blocks)
+
+    def file(self) -> list[str]:
+        """The C file."""
+        return [
+            "/* clang-format off */",
+            "void nn_kernels(void) __naked {",
+            "    __asm",
+            "    .area OSEG (OVR, DATA)",
+            "    ; three bytes a row: its sum, or what a step must know of it",
+            f"rows:   .ds {3 * self.rows}",
+            "left:   .ds 1 ; columns to come on this page",
+            "next:   .ds 1 ; address of the next input",
+            "stride: .ds 1 ; rows of the block",
+            "plus:   .ds 1 ; rows to be subtracted from, the first of them at rows",
+            "minus:  .ds 1 ; rows to be added to",
+            "begin:  .ds 1 ; address of the first of these",
+            "wide:   .ds 1 ; rows whose factor does not fit a byte",
+            "    .area CSEG (CODE)",
+            *self.lines,
+            *(line for routine in self.shared.values() for line in routine),
+            "    __endasm;",
+            "}",
+        ]
+
+    # -- text
+
+    def label(self) -> str:
+        """A new name."""
+        self.labels += 1
+        return f"l{self.labels}"
+
+    @staticmethod
+    def format(text: str) -> list[str]:
+        """A line for each instruction; names of places end with a colon."""
+        lines = []
+        for row in text.splitlines():
+            code, _, comment = row.partition(";")
+            parts = [p.strip() for p in code.split("|") if p.strip()]
+            note = f" ; {comment.strip()}" if comment.strip() else ""
+            for number, part in enumerate(parts or [""]):
+                name, colon, after = part.partition(": ")
+                if part.endswith(":"):
+                    lines.append(part)
+                    continue
+                if colon:
+                    lines.append(f"{name}:")
+                    part = after.strip()
+                if part or note:
+                    lines.append(f"    {part}{note if number == 0 else ''}".rstrip())
+        return lines
+
+    def put(self, text: str) -> None:
+        """Add instructions."""
+        self.lines += self.format(text)
+
+    # -- what all passes do
+
+    def internal(self, buffer: Buffer) -> bool:
+        """Whether it lies in internal RAM."""
+        return self.space(buffer) == "NN_IDATA"
+
+    def runs(self, block: Block, plane: int, routine: str) -> str:
+        """Calls of `routine` for the columns of all inputs: DPTR the first byte, R1 columns."""
+        inputs = block.runs[-1].first + block.runs[-1].count - 1
+        calls = ""
+        for run in block.runs:
+            if count := min(run.count, inputs - run.first):
+                at = self.planes.page(run, plane) * PAGE + run.low
+                calls += f"mov dptr, #0x{at:04x} | mov r1, #{count} | lcall {routine}\n"
+        return calls
+
+    def bias(self, block: Block, plane: int) -> str:
+        """DPTR to the column of the biases."""
+        run = block.runs[-1]
+        at = self.planes.page(run, plane) * PAGE + run.low + (run.count - 1) * block.rows
+        return f"mov dptr, #0x{at:04x}"
+
+    def to(self, buffer: Buffer, index: int) -> str:
+        """R1 or DPTR to an element."""
+        at = f"#({_symbol(buffer)} + {index * type_bytes(buffer.c_type)})"
+        return f"mov r1, {at}" if self.internal(buffer) else f"mov dptr, {at}"
+
+    def store(self, buffer: Buffer) -> str:
+        """A goes where R1 or DPTR points, which moves on."""
+        return "mov @r1, a | inc r1" if self.internal(buffer) else "movx @dptr, a | inc dptr"
+
+    # -- sums of a layer
+
+    def sums(self, p: Sums) -> None:
+        """Column by column: input times weight is added to the sums of a block's rows.
+
+        Stored weights are 128 more than they stand for, so 128 times the sum of all inputs is
+        taken away in the end. A negative input is multiplied, as a positive one, by the
+        complement 127 - V of the weight; what that adds is 127 times the input.
+        """
+        signed = p.source.interval.lo < 0
+        blocks = self.planes.blocks[p.matrix.weight]
+        self.put(f"_{p.kernel}::")
+        for block in blocks:
+            scan = self.scan(block.rows, signed)
+            clear = self.label()
+            self.put(f"""
+                mov r0, #rows | mov r1, #{block.rows} | clr a
+                mov r5, a | mov r6, a ; sum of the inputs
+                {"mov r2, a | mov r3, a | mov r4, a" if signed else ""}
+                {clear}: mov @r0, a | inc r0 | mov @r0, a | inc r0 | mov @r0, a | inc r0
+                djnz r1, {clear}
+                {self.bias(block, 1)} ; the bias is a weight of this input
+                mov r1, #1 | mov a, #{p.one} | lcall {scan}_x
+                mov r0, #{_symbol(p.source)}
+                {self.runs(block, 1, scan)}
+            """)
+            self.correction(p, signed)
+            self.put(f"mov r0, #rows | mov r7, #{block.rows} | {self.to(p.result, block.first)}")
+            if block is not blocks[-1]:
+                self.put(f"lcall {p.kernel}_end")
+        self.put(f"{p.kernel}_end:")
+        if p.shift is None:
+            self.whole(p.result)
+        else:
+            self.rounded(p.result, p.shift)
+
+    def scan(self, rows: int, signed: bool) -> str:
+        """Subroutine: R1 columns from DPTR on times the inputs from R0 on, which may be 0."""
+        name = f"scan{rows}{'s' if signed else ''}"
+        if name in self.shared:
+            return name
+        text = f"""
+            ; {rows} sums and R1 inputs from R0 on. R6:R5 their sum; R7 input{
+            "; R4 mask of its sign; R3:R2 sum of negative inputs" if signed else ""
+        }.
+            {name}_0: mov a, dpl | add a, #{rows} | mov dpl, a
+            {name}_n: inc r0 | djnz r1, {name} | ret
+            {name}: mov a, @r0 | jz {name}_0
+        """
+        if signed:
+            text += f"""
+            mov r4, #0 | jnb acc.7, {name}_x
+            cpl a | inc a | mov r4, #0xff
+            mov r7, a | add a, r2 | mov r2, a | mov a, r7 | jnc {name}_x | inc r3
+            """
+        text += f"{name}_x: mov r7, a | add a, r5 | mov r5, a | jnc {name}_1 | inc r6\n{name}_1:\n"
+        for row in range(rows):
+            at = 3 * row
+            # 16 cycles, one more with the mask of a sign, one more where the upper byte changes
+            text += f"""
+            movx a, @dptr {"| xrl a, r4" if signed else ""} | mov b, r7 | mul ab
+            add a, rows + {at} | mov rows + {at}, a
+            mov a, b | addc a, rows + {at + 1} | mov rows + {at + 1}, a
+            jnc {name}_r{row} | inc rows + {at + 2}
+            {name}_r{row}: inc dpl
+            """
+        self.shared[name] = self.format(text + f"ljmp {name}_n")
+        return name
+
+    def correction(self, p: Sums, signed: bool) -> None:
+        """R6:R5:R4 = what is to be added to each sum: less the offset, plus half for rounding."""
+        half = 0 if p.shift is None else 1 << p.shift >> 1
+        self.put("""
+            clr c ; 128 times the sum of the inputs
+            mov a, r6 | rrc a | mov r6, a | mov a, r5 | rrc a | mov r5, a | clr a | rrc a
+            mov r4, a
+        """)
+        if signed:
+            self.put("""
+                clr c ; 127 times that of negative inputs
+                subb a, r2 | mov r4, a | mov a, r5 | subb a, r3 | mov r5, a
+                mov a, r6 | subb a, #0 | mov r6, a
+            """)
+        self.put(f"""
+            clr c
+            mov a, #{half & 255} | subb a, r4 | mov r4, a
+            mov a, #{half >> 8} | subb a, r5 | mov r5, a
+            clr a | subb a, r6 | mov r6, a
+        """)
+
+    def whole(self, result: Buffer) -> None:
+        """R7 sums as they are."""
+        again = self.label()
+        bytes_ = type_bytes(result.c_type)
+        store = self.store(result)
+        self.put(f"""
+            {again}: mov a, @r0 | add a, r4 | {store} | inc r0
+            mov a, @r0 | addc a, r5 | {store} | inc r0
+            {f"mov a, @r0 | addc a, r6 | {store}" if bytes_ == 4 else ""}
+            inc r0
+            {f"rlc a | subb a, acc | {store} ; the sign" if bytes_ == 4 else ""}
+            djnz r7, {again}
+            ret
+        """)
+
+    def rounded(self, result: Buffer, shift: int) -> None:
+        """R7 sums shifted right and clamped to a byte. The magnitude of a negative one is its
+        complement, which rounds alike."""
+        signed = result.interval.lo < 0
+        again, size, full, sign, end = (self.label() for _ in range(5))
+        self.put(f"""
+            {again}: mov a, @r0 | add a, r4 | mov r3, a | inc r0
+            mov a, @r0 | addc a, r5 | mov r2, a | inc r0
+            mov a, @r0 | addc a, r6 | inc r0
+        """)
+        if signed:
+            self.put(f"""
+                clr psw.5 | jnb acc.7, {size}
+                setb psw.5 | cpl a | xch a, r2 | cpl a | xch a, r2 | xch a, r3 | cpl a | xch a, r3
+                {size}:
+            """)
+        else:
+            self.put(f"jnb acc.7, {size} | clr a | sjmp {end}\n{size}:")
+        for _ in range(shift - 8):
+            self.put("clr c | rrc a | xch a, r2 | rrc a | xch a, r2")
+        self.put(f"jnz {full}")
+        if shift >= 8:
+            self.put("mov a, r2")
+        else:  # the upper byte of a product is a shift to the right
+            self.put(f"""
+                mov a, r2 | mov b, #{1 << 8 - shift} | mul ab | mov r2, a
+                mov a, b | jnz {full}
+                mov a, r3 | mov b, #{1 << 8 - shift} | mul ab | mov a, b | orl a, r2
+            """)
+        if signed:
+            self.put(f"jb acc.7, {full} | {sign}: jnb psw.5, {end} | cpl a")
+        self.put(f"""
+            {end}: {self.store(result)}
+            djnz r7, {again}
+            ret
+            {full}: mov a, #{result.interval.hi} | sjmp {sign if signed else end}
+        """)
+
+    # -- gradients of the layer below
+
+    def gradient(self, p: Gradient) -> None:
+        """Column by column: the products of a block's weights and deltas are added up in R4:R3:R2,
+        which begin at -128 times the sum of the deltas, for the offset of stored weights."""
+        blocks = self.planes.blocks[p.matrix.weight]
+        self.put(f"_{p.kernel}::")
+        for block in blocks:
+            n = f"{p.kernel}_{block.first}"
+            self.put(f"""
+                mov r0, #({_symbol(p.seen)} + {block.first}) | mov r1, #{block.rows}
+                clr a | mov r5, a | mov r6, a
+                {n}_s: mov a, @r0 | jnb acc.7, {n}_p | dec r6
+                {n}_p: add a, r5 | mov r5, a | jnc {n}_i | inc r6
+                {n}_i: inc r0 | djnz r1, {n}_s
+                mov a, r6 | mov c, acc.7 | rrc a | mov r6, a | mov a, r5 | rrc a | mov r5, a
+                clr a | rrc a | cpl a | add a, #1 | mov rows, a
+                mov a, r5 | cpl a | addc a, #0 | mov rows + 1, a
+                mov a, r6 | cpl a | addc a, #0 | mov rows + 2, a
+                mov rows + 3, #{_symbol(p.result)} ; where the next result goes
+                mov rows + 4, #({_symbol(p.result)} >> 8)
+                {f"mov next, #{_symbol(p.gate)}" if p.gate else ""}
+                {self.runs(block, 1, f"{n}_run")}
+            """)
+        self.put("ret")
+        for block in blocks:
+            self.gradient_columns(p, block)
+
+    def gradient_columns(self, p: Gradient, block: Block) -> None:
+        """Subroutine: R1 columns from DPTR on."""
+        n = f"{p.kernel}_{block.first}"
+        self.put(f"{n}_run: mov left, r1\n{n}_next:")
+        if p.gate:
+            self.put(f"""
+                mov r0, next | inc next | mov a, @r0 | jnz {n}_column
+                mov r2, a | mov r3, a
+                mov a, dpl | add a, #{block.rows} | mov dpl, a | sjmp {n}_store
+            """)
+        self.put(f"""
+            {n}_column: mov r0, #({_symbol(p.seen)} + {block.first}) | mov r7, #{block.rows}
+            mov r2, rows | mov r3, rows + 1 | mov r4, rows + 2
+            {n}_row: mov a, @r0 | jz {n}_zero | jb acc.7, {n}_minus ; 23 cycles, negative 27
+            mov b, a | movx a, @dptr | mul ab
+            add a, r2 | mov r2, a | mov a, b | addc a, r3 | mov r3, a | jnc {n}_zero | inc r4
+            {n}_zero: inc r0 | inc dpl | djnz r7, {n}_row
+        """)
+        if p.shift is not None:
+            for _ in range(-p.shift):
+                self.put("""
+                    mov a, r2 | add a, r2 | mov r2, a | mov a, r3 | rlc a | mov r3, a
+                    mov a, r4 | rlc a | mov r4, a
+                """)
+            self.put(f"""
+                mov a, r3 | rlc a | clr a | addc a, r4 | jz {n}_store ; it fits 16 bits
+                mov a, r4 | mov r3, #0x7f | mov r2, #0xff | jnb acc.7, {n}_store
+                mov r3, #0x80 | mov r2, #0
+            """)
+        self.put(f"{n}_store: mov a, r4 | rlc a | subb a, acc | mov r7, a | clr c ; the sign")
+        parts = ("r2", "r3", "r4", "r7")[: type_bytes(p.result.c_type)]
+        if self.internal(p.result):
+            move, step = "mov {}", "@r0"
+            self.put("mov r0, rows + 3")
+        else:
+            move, step = "movx {}", "@dptr"
+            self.put("mov r5, dpl | mov r6, dph | mov dpl, rows + 3 | mov dph, rows + 4")
+        for part in parts:
+            if block.first:  # earlier blocks have left their part
+                self.put(f"{move.format('a')}, {step} | addc a, {part}")
+            else:
+                self.put(f"mov a, {part}")
+            self.put(f"{move.format(step)}, a | inc {step[1:]}")
+        if self.internal(p.result):
+            self.put("mov rows + 3, r0")
+        else:
+            self.put("mov rows + 3, dpl | mov rows + 4, dph | mov dpl, r5 | mov dph, r6")
+        self.put(f"""
+            djnz left, {n}_more | ret
+            {n}_more: ljmp {n}_next
+            {n}_minus: cpl a | inc a | mov b, a | movx a, @dptr | mul ab
+            xch a, r2 | clr c | subb a, r2 | mov r2, a | mov a, r3 | subb a, b | mov r3, a
+            jnc {n}_zero | dec r4 | sjmp {n}_zero
+        """)
+
+    # -- steps of the weights
+
+    def step(self, p: Step) -> None:
+        """Column by column: an input changes the weights of the rows that have a factor."""
+        signed = p.source.interval.lo < 0
+        drive = "steps" if signed else "step"
+        self.shared.setdefault("list", self.format(LIST))
+        self.shared.setdefault(drive, self.format(_drive(drive, signed)))
+        if signed:
+            self.shared.setdefault("loops", self.format(_loops()))
+        self.put(f"_{p.kernel}::")
+        for block in self.planes.blocks[p.matrix.weight]:
+            n = f"{p.kernel}_{block.first}"
+            factors = f"#({_symbol(p.factor)} + {2 * block.first})"
+            draws = f"({_symbol(p.draws)} + {4 * block.first + 3})"
+            self.put(f"""
+                mov stride, #{block.rows}
+                mov dptr, {factors} | mov r1, #(rows + {3 * block.rows})
+                mov r3, #{draws} | mov r4, #({draws} >> 8)
+                clr psw.5 | lcall list | lcall {n}_all
+                mov a, wide | jz {n}_end
+                mov dptr, {factors} | mov r1, #(rows + {3 * block.rows})
+                setb psw.5 | lcall list | lcall {n}_all
+                sjmp {n}_end
+                {n}_all: mov next, #{_symbol(p.source)} | mov r6, #0
+                {self.runs(block, 0, drive)}
+                {self.bias(block, 0)} | mov r7, dpl
+                mov left, #1 | mov a, #{p.one} | ljmp {drive}_p
+                {n}_end:
+            """)
+        self.put("ret")
+
+
+#: Lists the rows that have a factor: with F0 clear by its lower byte, set by its upper one.
+LIST = """
+    ; DPTR factors, R1 end of the list, R4:R3 upper byte of the first dither. Rows with a positive
+    ; factor are listed from rows upwards, the others from R1 downwards, three bytes each: dither,
+    ; magnitude of the factor, row.
+    list: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov wide, a | mov r7, a
+    list_row: movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | inc dptr
+    jb acc.7, list_minus
+    jz list_n1 | inc wide
+    list_n1: jb psw.5, list_h1 | mov a, r2
+    list_h1: jz list_next
+    inc plus | inc r0 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
+    list_next: inc r7 | mov a, r7 | cjne a, stride, list_row
+    mov begin, r1
+    jb psw.5, list_done
+    mov r0, #rows | mov a, plus | lcall list_dither
+    mov r0, begin | mov a, minus
+    list_dither: jz list_done | mov r1, a
+    list_d: mov r2, a
+    inc r0 | inc r0 | mov a, @r0 | rl a | rl a | add a, r3 | mov dpl, a
+    clr a | addc a, r4 | mov dph, a | movx a, @dptr
+    dec r0 | dec r0 | mov @r0, a | inc r0 | inc r0 | inc r0
+    djnz r1, list_d
+    list_done: ret
+    list_minus: xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0
+    jz list_n2 | inc wide
+    list_n2: jb psw.5, list_h2 | mov a, r2
+    list_h2: jz list_next
+    inc minus | mov r2, a | mov a, r7
+    dec r1 | mov @r1, a | dec r1 | mov a, r2 | mov @r1, a | dec r1
+    sjmp list_next
+"""
+
+
+def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
+    """The loop over R1 rows listed from R0 on that subtracts a step or adds it, for the column at
+    R7 with input R5 and dither R6; and what follows elsewhere where the upper byte changes.
+
+    The step of a negative product is added, with the complement of the dither: (-p + d) >> 8 is
+    -((p + 255 - d) >> 8). By the upper byte of the factor the product itself is added.
+    """
+    minus = sign == "minus"
+    first, then = ("subb", "subb") if minus else ("add", "addc")
+    end = "clr a" if minus else "mov a, #255"
+    fetch = "mov a, @r0 | inc r0 | mov b, r5 | mul ab"
+    place = "mov a, @r0 | inc r0 | add a, r7 | mov dpl, a"
+    if wide:
+        return (
+            f"""
+            {name}: inc r0 | {fetch} | mov r3, a
+            {place} | movx a, @dptr | {first} a, r3 | movx @dptr, a
+            inc dph | movx a, @dptr | {then} a, b | jc {name}_s | movx @dptr, a
+            {name}_n: dec dph | djnz r1, {name}
+        """,
+            f"""
+            {name}_s: {end} | movx @dptr, a | dec dph | movx @dptr, a | inc dph | sjmp {name}_n
+        """,
+        )
+    return (
+        f"""
+        {name}: mov a, @r0 | add a, r6 {"" if minus else "| cpl a"} | mov r2, a | inc r0 ; 4
+        {fetch} ; 8
+        add a, r2 | clr a | addc a, b | mov r3, a ; 4
+        {place} ; 4
+        movx a, @dptr | {first} a, r3 | movx @dptr, a ; 5
+        jc {name}_b ; 2
+        {name}_n: djnz r1, {name} ; 2, together 29 or 30; 11 more where the upper byte changes
+    """,
+        f"""
+        {name}_b: inc dph | movx a, @dptr {"" if minus else "| inc a"} | jz {name}_s
+        {"dec a |" if minus else ""} movx @dptr, a | dec dph | sjmp {name}_n
+        {name}_s: dec dph | {end} | movx @dptr, a | sjmp {name}_n
+    """,
+    )
+
+
+def _drive(name: str, signed: bool) -> str:
+    """The subroutine that runs over the columns: those of an input that is not 0 go through the
+    lists of rows. A negative input exchanges the lists. The name with _p takes a positive one in
+    A."""
+    text = f"""
+        ; R1 columns from DPTR on for the inputs from next on, the dither of the first in R6.
+        {name}: mov r7, dpl | mov left, r1 | mov r0, next
+        {name}_x: mov a, @r0 | inc r0 | jnz {name}_c ; an input of 0 takes 12
+        {name}_n: mov a, r7 | add a, stride | mov r7, a | mov a, r6 | add a, #157 | mov r6, a
+        djnz left, {name}_x
+        mov next, r0
+        ret
+        {name}_c: mov next, r0
+    """
+    if signed:
+        return (
+            text
+            + f"""
+            jb acc.7, {name}_m
+            {name}_p: mov r5, a
+            mov r0, #rows | mov a, plus | lcall loop_minus
+            mov r0, begin | mov a, minus | lcall loop_plus
+            mov r0, next | sjmp {name}_n
+            {name}_m: cpl a | inc a | mov r5, a
+            mov r0, #rows | mov a, plus | lcall loop_plus
+            mov r0, begin | mov a, minus | lcall loop_minus
+            mov r0, next | sjmp {name}_n
+        """
+        )
+    text += f"{name}_p: mov r5, a | jb psw.5, {name}_w\n"
+    for kind, wide in ("", False), ("_w", True):
+        tails = f"mov r0, next | ljmp {name}_n\n"
+        text += f"{name}_w:\n" * wide
+        for sign, count, at in ("minus", "plus", "#rows"), ("plus", "minus", "begin"):
+            loop, tail = _loop(f"{name}_{sign}{kind}", sign, wide)
+            text += f"mov a, {count} | jz {name}_{sign}{kind}_e | mov r1, a | mov r0, {at}"
+            text += f"{loop}{name}_{sign}{kind}_e:\n"
+            tails += tail
+        text += tails
+    return text
+
+
+def _loops() -> str:
+    """The loops as subroutines, for A rows."""
+    text = ""
+    for sign in "minus", "plus":
+        name = f"loop_{sign}"
+        narrow, narrow_tail = _loop(f"{name}_b", sign, wide=False)
+        wide, wide_tail = _loop(f"{name}_w", sign, wide=True)
+        text += f"""
+            {name}: jz {name}_e | mov r1, a | jb psw.5, {name}_w
+            {narrow}
+            {name}_e: ret
+            {narrow_tail}
+            {wide}
+            ret
+            {wide_tail}
+        """
+    return text
