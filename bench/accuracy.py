@@ -94,6 +94,7 @@ class Twins:
 
         def new_order() -> None:
             """Trains the integers for an epoch, which leaves its visiting order in the state."""
+            self.reference.epoch()
             self.engine.train(samples, epochs, self.plan.rows)
             self.simulator.set_state(self.engine.state())
             tick()

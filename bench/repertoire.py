@@ -17,6 +17,8 @@ from accuracy import NETS, PRESETS, Case, Result, measure, table
 from rich.console import Console
 from rich.progress import Progress
 
+from nnhost.schedules import SCHEDULES
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "repertoire-accuracy.md"
 SEEDS = 10
 #: Data set, hidden layer, epochs.
@@ -38,6 +40,10 @@ MEMBERS = (
     Member("loss", "mae", ("net.loss=mae",)),
     Member("loss", "huber", ("net.loss=huber", "train.lr=0.125")),
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
+    *(
+        Member("schedule", name, (f"train.schedule={name}", "train.lr=0.0625", "train.warmup=0.5"))
+        for name in SCHEDULES
+    ),
 )
 
 

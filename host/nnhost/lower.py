@@ -21,12 +21,14 @@ from nnhost.ir import (
     Expr,
     Interval,
     Map,
+    Operand,
     Program,
     Var,
     interval,
 )
 from nnhost.layers.dense import Dense
 from nnhost.losses.base import Outputs
+from nnhost.pace import lower_pace
 from nnhost.plan import Plan
 
 #: Length of the random sequence; a step should not share a factor with it.
@@ -80,11 +82,15 @@ def _lower(plan: Plan) -> Program:
     if plan.batch > 1:
         first = Buffer("first", (), Interval(0, 1), "input", doc="the batch begins")()
         last = Buffer("last", (), Interval(0, 1), "input", doc="the batch ends")()
+    in_256ths = loss() >> -8 - round(math.log2(plan.loss.scale(1)))
+    paced = lower_pace(plan.pace, in_256ths, last) if plan.pace else None
+    rate: Operand = paced.rate if paced else plan.layers[0].rate[0]
     update: list[Map] = []
     for layer_ in reversed(dense):
-        update += layer_.update(plan.optimizer, first, last)
-    update = [m if m.when != one else _always(m) for m in update]
+        update += layer_.update(plan.optimizer, rate, first, last)
     update += _padding(update)
+    update += paced.update if paced else []
+    update = [m if m.when != one else _always(m) for m in update]
 
     milli = plan.loss.milli(loss(), plan.n_outputs)
     report = Map(
@@ -93,8 +99,12 @@ def _lower(plan: Plan) -> Program:
     order, no_order, epoch, pick = _shuffle(plan)
     return Program(
         {
-            "init": [*(m for d in dense for m in d.init(plan.init)), no_order],
-            "epoch": [epoch],
+            "init": [
+                *(m for d in dense for m in d.init(plan.init)),
+                *(paced.init if paced else []),
+                no_order,
+            ],
+            "epoch": [*(paced.epoch if paced else []), epoch],
             "pick": [pick],
             "forward": forward,
             "measure": measure,
@@ -105,6 +115,7 @@ def _lower(plan: Plan) -> Program:
         state=(
             *(b for d in dense for b in d.parameters),
             *(b for d in dense for b in d.slots),
+            *(paced.state if paced else ()),
             order,
             PRNG_STATE,
         ),

@@ -18,6 +18,7 @@ from nnhost.fixed import Format, ratio, signed, unsigned
 from nnhost.ir import INT8, INT16, Interval
 from nnhost.losses import LOSSES, Loss
 from nnhost.optimizers import OPTIMIZERS
+from nnhost.pace import FINER, Pace, make_pace
 from nnhost.project import Project
 
 Integers = NDArray[np.int64]
@@ -58,7 +59,8 @@ class LayerPlan:
     layer, whose exact sums the loss takes. `delta_fraction`: of the gradient at the layer's
     output; the backward pass sees it shifted right by `seen_delta_shift` within `seen_delta`.
     The update is ((delta * rate[0] + dither) >> row_shift) * input >> product_shift, in units of
-    the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s.
+    the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s. With a
+    pace, its factor stands for rate[0].
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without.
     """
 
@@ -149,6 +151,7 @@ class Plan:
     batch: int
     learning_rate: float
     label_smoothing: float
+    pace: Pace | None
 
     @property
     def n_inputs(self) -> int:
@@ -229,6 +232,7 @@ class Plan:
             "optimizer": self.optimizer,
             "momentum": self.momentum,
             "batch": self.batch,
+            "schedule": list(self.pace.rates) if self.pace else [],
             "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
             "classes": list(self.classes),
             "layers": [
@@ -267,13 +271,15 @@ def _input_format(kind: str, bits: int) -> Format:
     return Format(signed(bits - 1), bits - 3)
 
 
-def _check_rate(lr: float, shift: int, number: int) -> None:
-    """Refuse a learning rate whose updates of a layer do not fit their shift."""
-    if shift < 0:
+def _check_rate(lr: float, shift: int, finer: int, number: int) -> None:
+    """Refuse a learning rate whose updates of a layer do not fit their shift, `finer` bits of
+    which are those of a schedule."""
+    if shift < finer:
+        bits = 16 - shift + finer
         raise UsageError(
             f"the learning rate is too large: factor{number}, the learning rate times the"
-            f" gradients of layer {number}, would need {16 - shift} bits, and has 16",
-            help=f"set [train] lr to at most {lr * 2.0**shift:.3g}",
+            f" gradients of layer {number}, would need {bits} bits, and has 16",
+            help=f"set [train] lr to at most {lr * 2.0 ** (shift - finer):.3g}",
         )
     if shift > 29:
         raise UsageError(
@@ -317,7 +323,10 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             help='use a smaller batch or batch = "full"',
         )
     slots = optimizer.slots(batch) > 0
-    rate = ratio(train.lr / batch * loss.gradient_scale(outputs))
+    factor = train.lr / batch * loss.gradient_scale(outputs)
+    rate = ratio(factor)
+    pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
+    finer = FINER if pace else 0
     depth = len(sizes) - 1
     layers: list[LayerPlan] = []
     given = _input_format(dataset.kind, _bits(preset, sizes[0], 1, depth == 1))
@@ -364,12 +373,12 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             seen_delta_shift,
             seen_delta,
             rate,
-            whole - extra - product,
+            whole - extra - product + finer,
             product,
             extra,
             momentum,
         )
-        _check_rate(train.lr, layer.row_shift, n + 1)
+        _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)
         if output is not None:
             given = output
@@ -385,4 +394,5 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         batch,
         train.lr,
         train.label_smoothing,
+        pace,
     )

@@ -21,6 +21,7 @@ from nnhost.initializers import INITIALIZERS
 from nnhost.losses import LOSSES
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.paths import examples_dir
+from nnhost.schedules import SCHEDULES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -61,6 +62,16 @@ class TrainSpec:
     """1 to 65535, the seed of the board's generator and of the split."""
     label_smoothing: float = 0.0
     """Share of a class target that is spread over all classes."""
+    schedule: str = "constant"
+    warmup: float = 0.0
+    """Epochs in which the learning rate climbs to lr, before the schedule begins."""
+    lr_min: float = 0.0
+    decay: float | None = None
+    decay_every: int | None = None
+    cycle: int = 1
+    cycle_growth: int = 2
+    rise: float = 0.3
+    patience: int = 3
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,8 @@ def _number(allowed: str, inside: Callable[[float], bool]) -> Callable[[Any], fl
 
 _share = _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)
 
+_between = _number("between 0 and 1", lambda share: 0 < share < 1)
+
 
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
@@ -210,6 +223,15 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
         "label_smoothing": _Key(0.0, _share),
+        "schedule": _Key("constant", _one_of(SCHEDULES)),
+        "warmup": _Key(0.0, _number("of epochs, 0 or more", lambda epochs: epochs >= 0)),
+        "lr_min": _Key(0.0, _number("from 0 on", lambda lr: lr >= 0)),
+        "decay": _Key(None, _between),
+        "decay_every": _Key(None, _integer(1, 65535)),
+        "cycle": _Key(1, _integer(1, 65535)),
+        "cycle_growth": _Key(2, _integer(1, 16)),
+        "rise": _Key(0.3, _between),
+        "patience": _Key(3, _integer(0, 200)),
     },
     "data": {
         "source": _Key(_Required('"digits"'), _text),

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses.softmax_cross_entropy import smoothed
+from nnhost.pace import FINER, THRESHOLD
 from nnhost.plan import Plan
 
 Real = NDArray[Any]
@@ -46,8 +47,12 @@ class Reference:
         self.plan, self.dtype = plan, np.dtype(dtype)
         self.activations = [ACTIVATIONS[p.activation] for p in plan.layers if p.activation]
         m, s = plan.layers[0].rate
-        #: Learning rate for the gradient of one sample: the batch's mean is part of it.
-        self.rate = m * 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
+        #: What the update's factor is divided by, for the rate of one sample's gradient: the
+        #: batch's mean is part of it.
+        self.unit = 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
+        self.factor = m
+        self.stage = self.updates = self.waited = 0
+        self.epoch_loss, self.best_loss = 0.0, np.inf
         self.momenta = [p.momentum * 2.0**-p.product_shift for p in plan.layers]
         #: Outputs that each class wants; a lone output stands for class 1.
         self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
@@ -61,7 +66,8 @@ class Reference:
         self.bias_velocities = [np.zeros(rows, self.dtype) for rows, _ in shapes]
 
     def load(self, memory: Mapping[str, Any]) -> None:
-        """Take weights and velocities from a simulator's memory."""
+        """Take weights, velocities and the schedule's stage from a simulator's memory."""
+        self.stage, self.updates = int(memory.get("stage", 0)), int(memory.get("updates", 0))
         for i, p in enumerate(self.plan.layers):
             self.weights[i] = p.real_weights(memory[f"weight{p.number}"]).astype(self.dtype)
             self.biases[i] = p.real_weights(memory[f"bias{p.number}"]).astype(self.dtype)
@@ -71,6 +77,32 @@ class Reference:
                 self.bias_velocities[i] = (memory[f"bias_velocity{p.number}"] * unit).astype(
                     self.dtype
                 )
+
+    @property
+    def rate(self) -> float:
+        """Learning rate for the gradient of one sample in the schedule's current stage."""
+        if self.plan.pace is None:
+            return self.factor * self.unit
+        return self.plan.pace.rates[self.stage] * 2.0**-FINER * self.unit
+
+    def epoch(self) -> None:
+        """An epoch begins: a schedule that waits on a plateau looks at the losses of the last."""
+        pace = self.plan.pace
+        if pace is None or pace.patience is None:
+            return
+        if self.epoch_loss < self.best_loss * (1 - 2.0**-THRESHOLD):
+            self.best_loss, self.waited = self.epoch_loss or np.inf, 0
+        elif self.stage >= len(pace.until):
+            self.waited += 1
+        if self.waited > pace.patience:
+            self.stage, self.waited = min(self.stage + 1, len(pace.rates) - 1), 0
+        self.epoch_loss = 0.0
+
+    def _count_update(self) -> None:
+        self.updates += 1
+        until = self.plan.pace.until if self.plan.pace else ()
+        if self.stage < len(until) and until[self.stage] <= self.updates:
+            self.stage += 1
 
     def target(self, y: Any) -> Real:
         """Wanted outputs (K,) for a class index or for real targets (K,)."""
@@ -105,6 +137,7 @@ class Reference:
         (Polyak, 1964). Without momentum this is plain stochastic gradient descent.
         """
         p = self.backward(x, y)
+        self.epoch_loss += p.loss
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
             scaled = self.rate * delta
             velocity, bias_velocity = self.velocities[i], self.bias_velocities[i]
@@ -116,6 +149,8 @@ class Reference:
             if last:
                 self.weights[i] += velocity
                 self.biases[i] += bias_velocity
+        if last:
+            self._count_update()
         return p.loss
 
     def predict(self, x: Real) -> Real:

@@ -18,6 +18,7 @@ from nnhost import boards
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses import LOSSES
 from nnhost.project import BuildSpec
+from nnhost.schedules import SCHEDULES
 
 COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "200"))
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
@@ -50,6 +51,8 @@ def test_drawn_nets_cover_what_there_is() -> None:
     assert {p.loss.name for p in plans} == set(LOSSES)
     assert {a for n in nets for a in n.project.net.activation} == set(ACTIVATIONS)
     assert any(p.label_smoothing for p in plans)
+    assert {n.project.train.schedule for n in nets} == set(SCHEDULES)
+    assert any(p.pace and p.pace.patience is not None and p.pace.until for p in plans)
     assert {len(p.layers) for p in plans} >= {1, 2, 3, 4}
     assert any(p.batch == p.rows for p in plans)
     assert any(1 < p.batch < p.rows and p.rows % p.batch for p in plans)

@@ -30,6 +30,15 @@ def plan(example: str, *overrides: str) -> Plan:
         (["train.lr=1e-9"], "too small", "at least"),
         (["net.preset=q16", "net.hidden=[1024]"], "layer 2 sums 1024 inputs", "q8"),
         (["train.batch=2000"], "larger than the 1438 training rows", "full"),
+        (["net.loss=mse", "train.label_smoothing=0.1"], "mse has no label smoothing", "softmax"),
+        (["train.schedule=cosine", "train.lr_min=1"], "lr_min = 1 is above lr", "at most 0.03125"),
+        (["train.schedule=cosine", "train.warmup=3"], "leaves nothing of the 3 epochs", "below 3"),
+        (
+            ["train.schedule=step", "train.decay_every=1", "train.decay=0.99", "train.epochs=400"],
+            "step has 400 stages",
+            "decay_every",
+        ),
+        (["train.schedule=cosine", "train.lr=1e-7"], "too small", "at least"),
     ],
 )
 def test_what_does_not_fit_32_bits_is_refused(

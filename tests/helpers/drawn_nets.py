@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.plan import PRESETS, make_plan
 from nnhost.project import BoardSpec, BuildSpec, DataSpec, NetSpec, Project, TrainSpec
+from nnhost.schedules import SCHEDULES
 
 
 def _inputs(rng: random.Random, rows: int, width: int, kind: str) -> np.ndarray:
@@ -29,6 +31,22 @@ def _inputs(rng: random.Random, rows: int, width: int, kind: str) -> np.ndarray:
         return rng.choice(edges) if rng.random() < 0.3 else rng.uniform(low, high)
 
     return np.array([[value() for _ in range(width)] for _ in range(rows)])
+
+
+def _schedule(rng: random.Random) -> dict[str, Any]:
+    """Keys of a schedule; none in half of the nets."""
+    if rng.random() < 0.5:
+        return {}
+    return {
+        "schedule": rng.choice(sorted(SCHEDULES)),
+        "warmup": rng.choice([0.0, 0.5, 0.9]),
+        "lr_min": rng.choice([0.0, 2.0**-10]),
+        "decay": rng.choice([None, 0.5, 0.9]),
+        "decay_every": rng.choice([None, 1]),
+        "cycle_growth": rng.choice([1, 2]),
+        "rise": rng.choice([0.3, 0.7]),
+        "patience": rng.choice([0, 1]),
+    }
 
 
 def _attempt(rng: random.Random) -> Network:
@@ -62,6 +80,7 @@ def _attempt(rng: random.Random) -> Network:
             rng.choice([1, 1, 2, 3, 0]),
             rng.choice([1, 2, 3]),
             rng.randint(1, 65535),
+            **_schedule(rng),
             label_smoothing=rng.choice([0.0, 0.1, 0.5]) if LOSSES[loss].smooths else 0.0,
         ),
         DataSpec("drawn", 0.0, "none", "flash", None),

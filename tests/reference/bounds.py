@@ -172,25 +172,24 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
     found = Bounds(loss, e_delta, [], [], [], [])
     for i, layer in enumerate(plan.layers):
         delta, a = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i])
-        slots, stored = update_error(layer, delta, a, r.weights[i], r.velocities[i])
+        rate = r.rate * factor  # of the deltas without the loss's factor
+        slots, stored = update_error(layer, rate, delta, a, r.weights[i], r.velocities[i])
         found.velocities.append(slots)
         found.weights.append(stored)
         one = Near(np.ones(1), np.zeros(1))
         bias, slot = r.biases[i][:, None], r.bias_velocities[i][:, None]
-        slots, stored = update_error(layer, delta, one, bias, slot)
+        slots, stored = update_error(layer, rate, delta, one, bias, slot)
         found.bias_velocities.append(slots[:, 0])
         found.biases.append(stored[:, 0])
     return found
 
 
 def update_error(
-    layer: LayerPlan, delta: Near, a: Near, weight: Real, slot: Real
+    layer: LayerPlan, rate: float, delta: Near, a: Near, weight: Real, slot: Real
 ) -> tuple[Real, Real]:
     """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`."""
-    m, s = layer.rate
-    rate = m * 2.0**-s
-    row = 2.0 ** -(layer.delta_fraction + s - layer.row_shift)  # last bit of the row factor
     unit = 2.0 ** -(layer.weight_fraction + layer.extra)  # of the slot
+    row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)  # last bit of the row factor
     inside(delta.value * rate, delta.error * rate, 32767 * row)
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
     change = np.abs(slot) + rate * d * x

@@ -5,9 +5,10 @@ It is slow and knows no proofs. What it shares with nnhost is the page alone.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -67,6 +68,69 @@ class Layer:
 
 
 @dataclass
+class Course:
+    """A schedule's keys in [train]."""
+
+    schedule: str
+    epochs: int
+    warmup: float = 0.0
+    lr_min: float = 0.0
+    decay: float | None = None
+    decay_every: int | None = None
+    cycle: int = 1
+    cycle_growth: int = 2
+    rise: float = 0.3
+    patience: int = 3
+
+
+Stages = list[tuple[float, float]]  # until, share
+
+
+def staircase(a: float, b: float, n: int, f: Callable[[float], float]) -> Stages:
+    width = (b - a) / n
+    return [(a + (i + 1) * width, f((i + 0.5) / n)) for i in range(n)]
+
+
+def fall(low: float, t: float) -> float:
+    return low + (1 - low) * (1 + math.cos(math.pi * t)) / 2
+
+
+def stages(c: Course, low: float) -> Stages:
+    E = c.epochs - c.warmup
+    d = 0.1 if c.decay is None else c.decay
+    if c.schedule == "constant":
+        return [(E, 1.0)]
+    if c.schedule == "step":
+        every = c.decay_every or math.ceil(E / 3)
+        return [((i + 1) * every, max(low, d**i)) for i in range(math.ceil(E / every))]
+    if c.schedule == "exponential":
+        left = 0.01 if c.decay is None else c.decay**E
+        return staircase(0, E, 32, lambda t: max(low, left**t))
+    if c.schedule == "cosine":
+        return staircase(0, E, 32, lambda t: fall(low, t))
+    if c.schedule == "warm-restarts":
+        ends = [0.0]
+        while ends[-1] < E:
+            ends.append(ends[-1] + c.cycle * c.cycle_growth ** (len(ends) - 1))
+        n = max(4, 32 // (len(ends) - 1))
+        found: Stages = []
+        for a, b in itertools.pairwise(ends):
+            found += staircase(a, b, n, lambda t: fall(low, t))
+        return [s for i, s in enumerate(found) if i == 0 or found[i - 1][0] < E]
+    if c.schedule == "one-cycle":
+        up = clamp(round(32 * c.rise), 1, 31)
+        return [
+            *staircase(0, c.rise * E, up, lambda t: max(low, fall(1 / 25, 1 - t))),
+            *staircase(c.rise * E, E, 32 - up, lambda t: fall(max(low, 1 / 10000), t)),
+        ]
+    shares = [1.0]
+    floor = max(low, 2.0**-14)
+    while shares[-1] > floor:
+        shares.append(max(floor, shares[-1] * d))
+    return [(0, share) for share in shares]
+
+
+@dataclass
 class Net:
     """What nn.toml and the data's shape say. `real`: real targets."""
 
@@ -83,6 +147,7 @@ class Net:
     kind: str
     real: bool
     smoothing: float = 0.0
+    course: Course | None = None
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -118,6 +183,34 @@ class Net:
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
+        m, self.s = ratio(self.lr * self.c / self.B)
+        self.rates, self.until, self.finer = [m], list[int](), 0
+        if self.course:
+            self.schedule(self.course)
+
+    def schedule(self, c: Course) -> None:
+        full = self.lr * self.c / self.B * 2.0 ** (self.s + 7)
+        u = -(-self.N // self.B)
+        waits = c.schedule == "plateau"
+        curve = stages(c, c.lr_min / self.lr)
+        timed = [] if waits else [(until + c.warmup, share) for until, share in curve]
+        if c.warmup:
+            timed = staircase(0, c.warmup, 8, lambda t: t) + timed
+        self.rates, self.finer = [], 7
+        for until, share in timed:
+            end, rate = near(until * u), near(full * share)
+            if end <= (self.until[-1] if self.until else 0):
+                continue
+            if self.rates and self.rates[-1] == rate:
+                self.until[-1] = end
+            else:
+                self.rates.append(rate)
+                self.until.append(end)
+        if waits:
+            self.rates += [near(full * share) for _, share in curve]
+        else:
+            self.until.pop()
+
     def seen(self, weight: int) -> int:
         return weight >> 8 if self.q8 else weight
 
@@ -140,6 +233,9 @@ class Net:
     def reset(self, seed: int) -> None:
         self.x, self.order = seed or 1, (0, 0)
         offset = 128 if self.q8 else 0
+        self.stage = self.updates = self.waited = 0
+        self.best = 2**31 - 1
+        self.total = 2**30 - 1
         for p in self.layers:
             p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
             p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
@@ -158,6 +254,16 @@ class Net:
 
     def epoch(self) -> Iterator[int]:
         """Draws the visiting order; the rows in it."""
+        if self.course and self.course.schedule == "plateau":
+            if self.total < self.best - (self.best >> 13):
+                self.best, self.waited = self.total, 0
+            elif self.stage >= len(self.until):
+                self.waited += 1
+            else:
+                self.waited = 0
+            if self.waited > self.course.patience:
+                self.stage, self.waited = min(self.stage + 1, len(self.rates) - 1), 0
+            self.total = 0
         self.order = (self.draw(), self.draw())
         places = 2 ** max(1, (self.N - 1).bit_length())
         rows = (((self.order[0] | 1) * i + self.order[1]) % places for i in range(places))
@@ -209,6 +315,11 @@ class Net:
 
     def measure(self, target: int | list[int]) -> tuple[int, int]:
         """The loss, and in thousandths."""
+        loss, milli = self.measured(target)
+        self.last_loss = loss if "entropy" in self.loss else loss >> 8
+        return loss, milli
+
+    def measured(self, target: int | list[int]) -> tuple[int, int]:
         p = self.layers[-1]
         acc, fs, count = p.acc, self.fv(p) + p.fa, p.K
         if isinstance(target, list):
@@ -283,15 +394,15 @@ class Net:
     # ---- Update ----
 
     def update(self, first: bool, last: bool) -> None:
-        m, s = ratio(self.lr * self.c / self.B)
+        s, m = self.s, self.rates[self.stage]
         count = 0
         for p in reversed(self.layers):
             w = p.fd + s + p.fa - p.Fw
             E = clamp(w - 20, 0, 6) if self.slots else 0
             least, most = (8, 15) if self.optimizer == "momentum" else (1, 16)
             P = 8 if self.q8 else clamp(w - E - 8, least, most)
-            q = w - E - P
-            assert 0 <= q <= 29
+            q = w - E - P + self.finer
+            assert self.finer <= q <= 29
             for o in range(p.K):
                 x1, x2 = self.draw(), self.draw()
                 count += 2
@@ -317,6 +428,11 @@ class Net:
         while math.gcd(count, 65535) != 1:
             self.draw()
             count += 1
+        self.total = min(self.total + self.last_loss, 2**30 - 1)
+        if last and self.until:
+            self.updates = min(self.updates + 1, self.until[-1])
+            if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
+                self.stage += 1
 
     # ---- State ----
 
@@ -324,7 +440,15 @@ class Net:
         numbers = [u for p in self.layers for row in (*p.U, p.UB) for u in row]
         if self.slots:
             numbers += [v for p in self.layers for row in (*p.v, p.vB) for v in row]
-        return struct.pack(f"<{len(numbers)}h3H", *numbers, *self.order, self.x)
+        packed = struct.pack(f"<{len(numbers)}h", *numbers)
+        if self.course:
+            if self.until:
+                size = "BHI"[(self.until[-1] > 255) + (self.until[-1] > 65535)]
+                packed += struct.pack(f"<{size}", self.updates)
+            packed += struct.pack("<B", self.stage)
+            if self.course.schedule == "plateau":
+                packed += struct.pack("<IIB", self.total, self.best, self.waited)
+        return packed + struct.pack("<3H", *self.order, self.x)
 
 
 def noise(x2: int, bits: int, j: int) -> int:

@@ -40,6 +40,7 @@ def plan(
     batch: int = 1,
     lr: float = 0.0625,
     init: str = "glorot",
+    epochs: int = 1,
     **train: Any,
 ) -> Plan:
     """The plan of a net on `data`; momentum is 0.9. `train`: more keys of [train]."""
@@ -47,7 +48,7 @@ def plan(
     project = Project(
         Path(),
         NetSpec(tuple(hidden), names, loss, preset, init),
-        TrainSpec(optimizer, lr, 0.9, batch, 1, 1, **train),
+        TrainSpec(optimizer, lr, 0.9, batch, epochs, 1, **train),
         DataSpec("drawn", 0.0, "none", "stream", None),
         BoardSpec("host"),
         BuildSpec("auto"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from reference.by_hand import Net
+from reference.by_hand import Course, Net
 from reference.nets import ROWS, dataset, plan
 
 from nnhost.activations import ACTIVATIONS
@@ -13,6 +13,7 @@ from nnhost.losses import LOSSES
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.plan import PRESETS, Plan
+from nnhost.schedules import SCHEDULES
 from nnhost.simulator import Simulator
 
 TRAININGS = [("sgd", 1), ("sgd", 5), ("momentum", 1), ("momentum", 5)]
@@ -46,13 +47,45 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
         compare(net, made, data, seed)
 
 
-def compare(net: Net, made: Plan, data: Dataset, seed: int) -> None:
-    """Step both through an epoch and compare all that a board reports."""
+COURSES = [
+    {},
+    {"warmup": 1.5, "lr_min": 0.01},
+    {"decay": 0.3, "decay_every": 2, "cycle": 2, "cycle_growth": 1, "rise": 0.7, "patience": 0},
+    {"warmup": 0.2, "lr_min": 0.005, "decay": 0.9, "cycle": 3, "patience": 1},
+]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_by_hand(schedule: str, preset: str) -> None:
+    """Seven epochs with each schedule, over losses, optimizers, batches and keys."""
+    losses = list(LOSSES)
+    for seed, keys in enumerate(COURSES * 2):
+        if schedule == "constant" and "warmup" not in keys:
+            continue
+        optimizer, batch = TRAININGS[seed % len(TRAININGS)]
+        loss = losses[seed % len(losses)]
+        data = dataset(seed, 4, 3, "classification", "z-score")
+        lr = (0.25, 0.03)[seed // 2 % 2]
+        made = plan(data, preset, loss, [3], "tanh", optimizer=optimizer, batch=batch, lr=lr,
+                    epochs=7, schedule=schedule, **keys)  # fmt: skip
+        net = Net([4, 3, 3], "tanh", loss, preset, "glorot", optimizer, 0.9, lr, batch, ROWS,
+                  "z-score", real=False, course=Course(schedule, 7, **keys))  # fmt: skip
+        compare(net, made, data, seed, epochs=7)
+
+
+def compare(net: Net, made: Plan, data: Dataset, seed: int, epochs: int = 1) -> None:
+    """Step both through epochs and compare all that a board reports."""
     simulator = Simulator(lower(made))
-    samples = made.samples(data.x_train, data.y_train)
     simulator.reset(seed)
     net.reset(seed)
     assert simulator.state() == net.state()
+    for _ in range(epochs):
+        compare_epoch(net, made, simulator, data)
+
+
+def compare_epoch(net: Net, made: Plan, simulator: Simulator, data: Dataset) -> None:
+    samples = made.samples(data.x_train, data.y_train)
     simulator.epoch()
     rows = [r for r in map(simulator.pick, range(2**made.order_bits)) if r < ROWS]
     assert rows == list(net.epoch())

@@ -159,18 +159,18 @@ class Dense:
                 doc=f"W^T delta times the derivative of {q.activation}"),
         ]  # fmt: skip
 
-    def update(self, optimizer: str, first: Expr, last: Expr) -> list[Map]:
-        """Learning rate times gradient into the optimizer, row by row."""
+    def update(self, optimizer: str, rate: Operand, first: Expr, last: Expr) -> list[Map]:
+        """Learning rate times gradient into the optimizer, row by row. `rate`: the factor m."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
         q = Var("q", 2)
         draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
-        rate = row_factor(self.delta[o], draws[o, 0], p.rate[0], p.row_shift)
+        scaled = row_factor(self.delta[o], draws[o, 0], rate, p.row_shift)
         bits = p.product_shift
         multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
         maps = [
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
-            Map(f"factor{n}", factor, (o,), rate, doc="lr * delta"),
+            Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
 
         def parameter(
