@@ -178,7 +178,7 @@ def page(seconds: dict[str, float], steps: int) -> str:
 NOTE = """\
 ## Why it is not faster than float32 with SIMD
 
-Both are bound by the number of vector instructions. With AVX2, for sixteen weights of the q8 preset:
+Both are bound by the number of vector instructions. With AVX2, for sixteen weights in q8:
 
 - Forward, engine: load, shift to the seen byte, multiply and add pairs, add: 4. float32: two times
   load and multiply-add: 2 to 4.
