@@ -7,6 +7,7 @@
 #include "nn_messages.h"
 #include "nn_net.h"
 #include "nn_port.h"
+#include "nn_program.h"
 #include "nn_train.h"
 
 /*

@@ -5,6 +5,7 @@
 #include "nn_config.h"
 #include "nn_link.h"
 #include "nn_port.h"
+#include "nn_program.h"
 #include "nn_train.h"
 
 #if NN_STANDALONE

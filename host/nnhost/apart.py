@@ -12,12 +12,12 @@ from threading import Event
 from typing import TypeVar
 
 from nnhost.boards import Board
-from nnhost.build import Built, flash, platformio_ini
+from nnhost.build import Built, platformio_ini
 from nnhost.data import SHIPPED
 from nnhost.generate import prepare
 from nnhost.paths import firmware_dir
 from nnhost.project import Project
-from nnhost.run.boards import board_folder, open_board
+from nnhost.run.boards import board_folder, flash, open_board
 from nnhost.twin import Twin
 
 #: Boards that are built and trained at the same time.

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import configparser
 import fcntl
+import hashlib
+import importlib.metadata
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,8 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnhost.boards import BOARDS, Board, missing_packages
+from nnhost.boards import BOARDS, PACKAGES, Board, missing_packages
 from nnhost.errors import CapacityError, DeviceError, NnhostError
+from nnhost.files import write_atomically
 from nnhost.generate import board_sources, prepare, write
 from nnhost.paths import firmware_dir
 from nnhost.project import Project
@@ -36,6 +40,8 @@ _OURS = re.compile(r"^(error|help): (.*)")  # lines of the generator, size.py an
 _LD_FULL = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 _SDLD_FULL = re.compile(r"\?ASlink-Error-(Insufficient|Could not get)")
 _OVERFULL = re.compile(r"\d+ more than there are")
+#: Endings of the files that a firmware is made from.
+_SOURCES = (".c", ".h", ".ld", ".py", ".json")
 _COMPILER = re.compile(r"error:|error \d+:|undefined reference|Undefined Global")
 
 
@@ -62,8 +68,8 @@ def build(project: Project, board: Board) -> Built:
     return compile_firmware(project.root, board, files=board_sources(prepare(project), board))
 
 
-def flash(project: Project, board: Board, port: str | None = None) -> Built:
-    """Build, then put the firmware on the board; on `port`, if it is a real one.
+def upload(project: Project, board: Board, port: str | None = None) -> Built:
+    """Build, then have PlatformIO put the firmware on the board; on `port`, if it is a real one.
 
     Raises `NnhostError` as `build` does, and `DeviceError` if the upload fails.
     """
@@ -104,13 +110,18 @@ def compile_firmware(
     root: Path, board: Board, arguments: Sequence[str] = (), files: Mapping[str, str] | None = None
 ) -> Built:
     """Have PlatformIO make the firmware from `root`/build/<board>, once `files` are written there;
-    with further arguments for `pio run`."""
+    with further arguments for `pio run`. Without, it is not called if it has nothing to do."""
     with _alone(root, board):
         if files is not None:
             write(dict(files), root / "build" / board.name)
-        output = _run_pio(root, board, arguments)
-        if output.code != 0:
-            raise _failure(root, board, output)
+        made_from = _inputs(root, board)
+        receipt = _workspace(root, board) / "made.json"
+        fresh = made_from and _receipt(root, board, made_from) == _read(receipt)
+        if arguments or not fresh:
+            output = _run_pio(root, board, arguments)
+            if output.code != 0:
+                raise _failure(root, board, output)
+            write_atomically(receipt, _receipt(root, board, made_from))
         return _built(root, board)
 
 
@@ -147,6 +158,57 @@ def platformio_ini(firmware: str) -> str:
             lines += ["", f"[env:{board.name}]", f"platform = {board.official.platform}"]
             lines += [f"board = {board.official.board}", f"board_build.f_cpu = {board.clock}L"]
     return "\n".join([*lines, ""])
+
+
+# ---- what a firmware is made from ----------------------------------------------------------------
+
+
+def _inputs(root: Path, board: Board) -> str:
+    """A digest of all that the firmware is made from; "" where PlatformIO alone can tell, because
+    the compiler or the settings are the user's own."""
+    ini = (root / "platformio.ini").read_text(encoding="utf-8")
+    firmware = _firmware(root)
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(ini)
+    compiler = shutil.which(board.toolchain)
+    named = settings.get("nnhost", "firmware", fallback="")
+    if board.official or compiler is None or ini != platformio_ini(named):
+        return ""
+    program = Path(compiler).resolve()
+    about = program.stat()
+    outside = {name: value for name, value in os.environ.items() if name.startswith("PLATFORMIO_")}
+    tools = [importlib.metadata.version(need.name) for need in PACKAGES.values()]
+    tools += [str(program), str(about.st_size), str(about.st_mtime_ns)]
+    digest = hashlib.sha256(repr((tools, sorted(outside.items()))).encode())
+    folders = [firmware / "core", firmware / "platform", firmware / "scripts"]
+    folders += [firmware / "ports" / port for port in board.ports]
+    folders += [firmware / "kernels" / board.kernels] if board.kernels else []
+    files = [firmware / "boards" / f"{board.name}.json"]
+    for folder in (*folders, root / "build" / board.name):
+        files += [path for path in sorted(folder.rglob("*")) if path.suffix in _SOURCES]
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _receipt(root: Path, board: Board, made_from: str) -> bytes:
+    """What was made from what: the inputs, the image and its sizes. Nothing where that is open."""
+    image = _image(root, board)
+    made = [_read(image), _read(image.with_name("sizes.json"))]
+    if not made_from or not all(made):
+        return b"{}"
+    digests = [hashlib.sha256(content).hexdigest() for content in made]
+    return json.dumps({"from": made_from, "image": digests[0], "sizes": digests[1]}).encode()
+
+
+def _read(path: Path) -> bytes:
+    """The file's bytes; none where there is no file."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 # ---- PlatformIO ---------------------------------------------------------------------------------
@@ -250,7 +312,7 @@ def _registry_answers() -> bool:
 
 
 def _program(generated: Path) -> int:
-    config = (generated / "nn_config.h").read_text(encoding="utf-8")
+    config = (generated / "nn_program.h").read_text(encoding="utf-8")
     found = re.search(r"^#define NN_PROGRAM (0x\w+?)UL", config, re.M)
     return int(found[1], 16) if found else 0
 

@@ -223,12 +223,12 @@ def build(settings: Settings, board: str | None) -> None:
 @_settings
 def flash(settings: Settings, board: str | None, port: str | None) -> None:
     """Build, and put the firmware on the board."""
-    from nnhost.build import flash as upload
+    from nnhost.run.boards import flash as put
 
     project = settings.project()
     record = _record(project, board)
     with _working(settings, f"flashing {record.name}"):
-        built = upload(project, record, port)
+        built = put(project, record, port)
     if settings.json:
         emit(_built("flashed", record, built), sys.stdout)
     else:

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,16 +143,15 @@ def board_sources(network: Network, board: Board) -> dict[str, str]:
 def sources(
     plan: Plan, program: Program, target: Target, network: Network | None = None
 ) -> dict[str, str]:
-    """nn_config.h, nn_net.h and nn_net.c of a net on a target."""
+    """The configuration and the C of a net on a target."""
     memory = target.memory(program)
     net = net_file(plan, program, target, memory)
     number = network.fingerprint if network else fingerprint(program)
     train = network.project.train if network else None
     epochs, seed = (train.epochs, train.seed) if train else (1, 1)
     files = {
-        "nn_config.h": config_file(
-            plan, program, target, number, epochs, seed, _called(net), memory.planes
-        ),
+        "nn_config.h": config_file(plan, program, target, _called(net), memory.planes),
+        "nn_program.h": program_file(target, number, epochs, seed),
         "nn_net.h": header_file(plan, program, target, memory.planes),
         "nn_net.c": net,
     }
@@ -177,9 +177,6 @@ def config_file(
     plan: Plan,
     program: Program,
     target: Target,
-    number: int,
-    epochs: int,
-    seed: int,
     kernels: list[str],
     planes: Planes | None,
 ) -> str:
@@ -189,7 +186,6 @@ def config_file(
     )
     defines = [
         ("NN_BOARD", f'"{target.name}"', "name in HELLO"),
-        ("NN_PROGRAM", f"0x{number:08X}UL", "fingerprint of the arithmetic"),
         ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a frame's payload"),
         ("NN_BAUD", f"{target.baud}UL", "of the UART"),
         ("NN_CLOCK_HZ", f"{target.clock}UL", "of the chip"),
@@ -200,8 +196,6 @@ def config_file(
         ("NN_STANDALONE", "1" if target.standalone else "0", "trains by itself from reset"),
         ("NN_ROWS", f"{plan.rows}U", "training rows"),
         ("NN_BATCH", f"{plan.batch}U", "rows a batch"),
-        ("NN_EPOCHS", f"{epochs}U", "of stand-alone training"),
-        ("NN_SEED", f"{seed}U", "of weights and visiting order"),
         *((name.upper(), "1", "is called") for name in kernels),
     ]
     if planes:
@@ -209,10 +203,29 @@ def config_file(
             ("NN_PLANES", f"{planes.planes}U", "of parameters and slots"),
             ("NN_PLANES_BYTES", f"{planes.bytes}U", "external RAM that they take, from 0"),
         ]
+    return _defines("nn_config.h", target, [], defines)
+
+
+def program_file(target: Target, number: int, epochs: int, seed: int) -> str:
+    """nn_program.h: what may change while the net stays; the net's C does not include it."""
+    about = ["What other data, seeds and lengths of the same training change."]
+    defines = [
+        ("NN_PROGRAM", f"0x{number:08X}UL", "fingerprint of the training"),
+        ("NN_EPOCHS", f"{epochs}U", "of stand-alone training"),
+        ("NN_SEED", f"{seed}U", "of weights and visiting order"),
+    ]
+    return _defines("nn_program.h", target, about, defines)
+
+
+def _defines(
+    name: str, target: Target, about: list[str], defines: Sequence[tuple[str, str, str]]
+) -> str:
+    """A header of macros: name, value and meaning."""
+    guard = name.upper().replace(".", "_")
     return "\n".join([
-        *_title("nn_config.h", target, []),
-        "#ifndef NN_CONFIG_H", "#define NN_CONFIG_H", "",
-        *(f"#define {name} {value} /* {about} */" for name, value, about in defines),
+        *_title(name, target, about),
+        f"#ifndef {guard}", f"#define {guard}", "",
+        *(f"#define {macro} {value} /* {meaning} */" for macro, value, meaning in defines),
         "", "#endif", "",
     ])  # fmt: skip
 

@@ -40,11 +40,11 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
         generated.mkdir(parents=True)
         (generated / "nn_config.h").write_text(
             f'#define NN_BOARD "{board.name}"\n'
-            f"#define NN_PROGRAM 0xEC400001UL\n"
             f"#define NN_BAUD {board.baud}UL\n"
             f"#define NN_CLOCK_HZ {board.clock}UL\n"
             f"#define NN_KERNELS 0\n"
         )
+        (generated / "nn_program.h").write_text("#define NN_PROGRAM 0xEC400001UL\n")
     return root
 
 

@@ -13,11 +13,13 @@ from time import monotonic
 
 from nnhost import saved
 from nnhost.boards import Board
+from nnhost.build import Built, build, upload
 from nnhost.errors import DeviceError
 from nnhost.files import write_atomically
 from nnhost.link.frames import Frame, encode
 from nnhost.link.messages import Hello
 from nnhost.link.transport import Transport
+from nnhost.project import Project
 from nnhost.run.serial_port import open_serial
 from nnhost.run.virtual import power_on
 
@@ -43,6 +45,18 @@ def open_board(
     for need in board.missing_tools():
         raise DeviceError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
     return power_on(board, _flashed(root, board), counting=counting)
+
+
+def flash(project: Project, board: Board, port: str | None = None) -> Built:
+    """Build, then put the firmware on the board; on `port`, if it is a real one.
+
+    Raises `NnhostError` as `build` does, and `DeviceError` if the board cannot be flashed.
+    """
+    if board.official:
+        return upload(project, board, port)
+    built = build(project, board)
+    flash_image(project.root, board, built.image)
+    return built
 
 
 def flash_image(root: Path, board: Board, image: Path) -> None:

@@ -2,7 +2,6 @@
 #ifndef NN_CONFIG_H
 #define NN_CONFIG_H
 
-#define NN_PROGRAM 0xC0FFEE42UL
 #define NN_BOARD "test-board"
 #define NN_STATE_BYTES 103U
 #define NN_SAMPLE_BYTES 41U
@@ -17,8 +16,6 @@
 #define NN_CLOCK_HZ 11059200UL
 #define NN_ROWS 5U
 #define NN_ORDER_SIZE 8U
-#define NN_EPOCHS 3U
 #define NN_BATCH 2U
-#define NN_SEED 7U
 
 #endif
