@@ -61,15 +61,14 @@ class _Writer:
             "void nn_kernels(void) __naked {",
             "    __asm",
             "    .area OSEG (OVR, DATA)",
-            "    ; three bytes a row: its sum, or what a step must know of it",
-            f"rows:   .ds {3 * self.rows}",
+            "    ; the sum of a row, or what a step must know of it",
+            f"rows:   .ds {4 * self.rows}",
             "left:   .ds 1 ; columns to come on this page",
             "next:   .ds 1 ; address of the next input",
             "stride: .ds 1 ; rows of the block",
             "plus:   .ds 1 ; rows to be subtracted from, the first of them at rows",
             "minus:  .ds 1 ; rows to be added to",
             "begin:  .ds 1 ; address of the first of these",
-            "wide:   .ds 1 ; rows whose factor does not fit a byte",
             "    .area CSEG (CODE)",
             *self.lines,
             *(line for routine in self.shared.values() for line in routine),
@@ -376,102 +375,81 @@ class _Writer:
         if signed:
             self.shared.setdefault("loops", self.format(_loops()))
         self.put(f"_{p.kernel}::")
-        for block in self.planes.blocks[p.matrix.weight]:
-            n = f"{p.kernel}_{block.first}"
-            factors = f"#({_symbol(p.factor)} + {2 * block.first})"
+        blocks = self.planes.blocks[p.matrix.weight]
+        for block in blocks:
             draws = f"({_symbol(p.draws)} + {4 * block.first + 3})"
             self.put(f"""
-                mov stride, #{block.rows}
-                mov dptr, {factors} | mov r1, #(rows + {3 * block.rows})
-                mov r3, #{draws} | mov r4, #({draws} >> 8)
-                clr psw.5 | lcall list | lcall {n}_all
-                mov a, wide | jz {n}_end
-                mov dptr, {factors} | mov r1, #(rows + {3 * block.rows})
-                setb psw.5 | lcall list | lcall {n}_all
-                sjmp {n}_end
-                {n}_all: mov next, #{_symbol(p.source)} | mov r6, #0
+                mov dptr, #({_symbol(p.factor)} + {2 * block.first}) | mov stride, #{block.rows}
+                mov r4, #{draws} | mov b, #({draws} >> 8) | mov r1, #(rows + {4 * block.rows})
+                lcall list
+                mov next, #{_symbol(p.source)} | mov r6, #0
                 {self.runs(block, 0, drive)}
-                {self.bias(block, 0)} | mov r7, dpl
-                mov left, #1 | mov a, #{p.one} | ljmp {drive}_p
-                {n}_end:
+                {self.bias(block, 0)} | mov r7, dpl | mov left, #1 | mov a, #{p.one}
+                {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
             """)
-        self.put("ret")
 
 
-#: Lists the rows that have a factor: with F0 clear by its lower byte, set by its upper one.
+#: Lists the rows that have a factor.
 LIST = """
-    ; DPTR factors, R1 end of the list, R4:R3 upper byte of the first dither. Rows with a positive
-    ; factor are listed from rows upwards, the others from R1 downwards, three bytes each: dither,
-    ; magnitude of the factor, row.
-    list: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov wide, a | mov r7, a
-    list_row: movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | inc dptr
-    jb acc.7, list_minus
-    jz list_n1 | inc wide
-    list_n1: jb psw.5, list_h1 | mov a, r2
-    list_h1: jz list_next
-    inc plus | inc r0 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
+    ; DPTR factors, R1 end of the list, B:R4 upper byte of the first dither. Rows with a positive
+    ; factor are listed from rows upwards, the others from R1 downwards, four bytes each: dither,
+    ; magnitude of the factor, row. F0 tells whether one has an upper byte.
+    list: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
+    list_row: movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
+    orl a, r2 | jz list_next
+    mov r5, dpl | mov r6, dph
+    mov a, r7 | rl a | rl a | add a, r4 | mov dpl, a | clr a | addc a, b | mov dph, a
+    mov a, r3 | jb acc.7, list_minus | jz list_low | setb psw.5
+    list_low: inc plus | movx a, @dptr | mov @r0, a | inc r0 | mov a, r2 | mov @r0, a | inc r0
+    mov a, r3 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
+    list_back: mov dpl, r5 | mov dph, r6
     list_next: inc r7 | mov a, r7 | cjne a, stride, list_row
     mov begin, r1
-    jb psw.5, list_done
-    mov r0, #rows | mov a, plus | lcall list_dither
-    mov r0, begin | mov a, minus
-    list_dither: jz list_done | mov r1, a
-    list_d: mov r2, a
-    inc r0 | inc r0 | mov a, @r0 | rl a | rl a | add a, r3 | mov dpl, a
-    clr a | addc a, r4 | mov dph, a | movx a, @dptr
-    dec r0 | dec r0 | mov @r0, a | inc r0 | inc r0 | inc r0
-    djnz r1, list_d
-    list_done: ret
-    list_minus: xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0
-    jz list_n2 | inc wide
-    list_n2: jb psw.5, list_h2 | mov a, r2
-    list_h2: jz list_next
-    inc minus | mov r2, a | mov a, r7
-    dec r1 | mov @r1, a | dec r1 | mov a, r2 | mov @r1, a | dec r1
-    sjmp list_next
+    ret
+    list_minus: xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
+    jz list_small | setb psw.5
+    list_small: inc minus | dec r1 | mov a, r7 | mov @r1, a | dec r1 | mov a, r3 | mov @r1, a
+    dec r1 | mov a, r2 | mov @r1, a | dec r1 | movx a, @dptr | mov @r1, a
+    sjmp list_back
 """
 
 
 def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
     """The loop over R1 rows listed from R0 on that subtracts a step or adds it, for the column at
-    R7 with input R5 and dither R6; and what follows elsewhere where the upper byte changes.
+    R7 with input R5 and dither R6; and what follows elsewhere: a carry into the upper byte, and
+    factors that have an upper byte, which only a `wide` loop expects.
 
     The step of a negative product is added, with the complement of the dither: (-p + d) >> 8 is
-    -((p + 255 - d) >> 8). By the upper byte of the factor the product itself is added.
+    -((p + 255 - d) >> 8).
     """
     minus = sign == "minus"
     first, then = ("subb", "subb") if minus else ("add", "addc")
     end = "clr a" if minus else "mov a, #255"
-    fetch = "mov a, @r0 | inc r0 | mov b, r5 | mul ab"
     place = "mov a, @r0 | inc r0 | add a, r7 | mov dpl, a"
-    if wide:
-        return (
-            f"""
-            {name}: inc r0 | {fetch} | mov r3, a
-            {place} | movx a, @dptr | {first} a, r3 | movx @dptr, a
-            inc dph | movx a, @dptr | {then} a, b | jc {name}_s | movx @dptr, a
-            {name}_n: dec dph | djnz r1, {name}
-        """,
-            f"""
-            {name}_s: {end} | movx @dptr, a | dec dph | movx @dptr, a | inc dph | sjmp {name}_n
-        """,
-        )
-    return (
-        f"""
+    loop = f"""
         {name}: mov a, @r0 | add a, r6 {"" if minus else "| cpl a"} | mov r2, a | inc r0 ; 4
-        {fetch} ; 8
+        mov a, @r0 | inc r0 | mov b, r5 | mul ab ; 8
         add a, r2 | clr a | addc a, b | mov r3, a ; 4
+        {f"mov a, @r0 | inc r0 | jnz {name}_w ; 4" if wide else "inc r0 ; 1"}
         {place} ; 4
         movx a, @dptr | {first} a, r3 | movx @dptr, a ; 5
         jc {name}_b ; 2
-        {name}_n: djnz r1, {name} ; 2, together 29 or 30; 11 more where the upper byte changes
-    """,
-        f"""
+        {name}_n: djnz r1, {name} ; 2
+    """
+    tail = f"""
         {name}_b: inc dph | movx a, @dptr {"" if minus else "| inc a"} | jz {name}_s
         {"dec a |" if minus else ""} movx @dptr, a | dec dph | sjmp {name}_n
         {name}_s: dec dph | {end} | movx @dptr, a | sjmp {name}_n
-    """,
-    )
+    """
+    if wide:
+        tail += f"""
+            {name}_w: mov b, r5 | mul ab | add a, r3 | mov r3, a | clr a | addc a, b | mov r4, a
+            {place} | movx a, @dptr | {first} a, r3 | movx @dptr, a
+            inc dph | movx a, @dptr | {then} a, r4 | jc {name}_e
+            movx @dptr, a | dec dph | sjmp {name}_n
+            {name}_e: {end} | movx @dptr, a | sjmp {name}_s
+        """
+    return loop, tail
 
 
 def _drive(name: str, signed: bool) -> str:
@@ -509,8 +487,8 @@ def _drive(name: str, signed: bool) -> str:
         text += f"{name}_w:\n" * wide
         for sign, count, at in ("minus", "plus", "#rows"), ("plus", "minus", "begin"):
             loop, tail = _loop(f"{name}_{sign}{kind}", sign, wide)
-            text += f"mov a, {count} | jz {name}_{sign}{kind}_e | mov r1, a | mov r0, {at}"
-            text += f"{loop}{name}_{sign}{kind}_e:\n"
+            text += f"mov a, {count} | jz {name}_{sign}{kind}_0 | mov r1, a | mov r0, {at}"
+            text += f"{loop}{name}_{sign}{kind}_0:\n"
             tails += tail
         text += tails
     return text
@@ -522,11 +500,11 @@ def _loops() -> str:
     for sign in "minus", "plus":
         name = f"loop_{sign}"
         narrow, narrow_tail = _loop(f"{name}_b", sign, wide=False)
-        wide, wide_tail = _loop(f"{name}_w", sign, wide=True)
+        wide, wide_tail = _loop(f"{name}_f", sign, wide=True)
         text += f"""
-            {name}: jz {name}_e | mov r1, a | jb psw.5, {name}_w
+            {name}: jz {name}_0 | mov r1, a | jb psw.5, {name}_f
             {narrow}
-            {name}_e: ret
+            {name}_0: ret
             {narrow_tail}
             {wide}
             ret

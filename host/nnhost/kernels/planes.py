@@ -94,9 +94,9 @@ class Planes:
 
     @property
     def scratch(self) -> int:
-        """Bytes of internal RAM with which passes work: three a row of the largest block, and
-        seven others."""
-        return 3 * max(b.rows for blocks in self.blocks.values() for b in blocks) + 7
+        """Bytes of internal RAM with which passes work: four a row of the largest block, and
+        six others."""
+        return 4 * max(b.rows for blocks in self.blocks.values() for b in blocks) + 6
 
     @property
     def buffers(self) -> frozenset[Buffer]:
