@@ -318,7 +318,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     known = {*program.state, *program.sample, *program.trace}
     known |= {b for p in memory.passes.values() for b in (*p.inside, *p.outside, *p.other)}
     for b in placed(part):
-        if memory.space[b] == IN_PLANES:
+        if memory.space.get(b, IN_PLANES) == IN_PLANES:
             continue
         lo, hi = b.interval
         doc = f"{b.doc}, {lo}..{hi}" if b.doc else f"{lo}..{hi}"

@@ -23,7 +23,7 @@ from nnhost.ir import (
     interval,
     type_bytes,
 )
-from nnhost.kernels.mcs51_passes import STEP, Pass, applied, find
+from nnhost.kernels.mcs51_passes import STEP, Pass, applied, find, needed
 from nnhost.kernels.planes import Planes, place
 from nnhost.kernels.rules import Rules, Space, row_kernel, sum_kernel, wanted_spaces
 
@@ -138,7 +138,8 @@ def _two_memories(
     program: Program, internal: int, rules: Rules, passes: Mapping[str, Pass] | None = None
 ) -> MemoryPlan:
     planes = place(tuple(dict.fromkeys(p.matrix for p in passes.values()))) if passes else None
-    buffers = placed(program)
+    there = needed(program, passes or {})
+    buffers = [b for b in placed(program) if b in there]
     heat: dict[Buffer, int] = {}
     work: dict[str, int] = {}
     for section in STEP:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nnhost.ir import Buffer, type_bytes
+from nnhost.ir import Buffer, Const, Load, type_bytes
 from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums
 from nnhost.kernels.planes import PAGE, Block, Planes
 
@@ -69,6 +69,7 @@ class _Writer:
             "plus:   .ds 1 ; rows to be subtracted from, the first of them at rows",
             "minus:  .ds 1 ; rows to be added to",
             "begin:  .ds 1 ; address of the first of these",
+            "rate:   .ds 1 ; factor of the deltas",
             "    .area CSEG (CODE)",
             *self.lines,
             *(line for routine in self.shared.values() for line in routine),
@@ -370,24 +371,87 @@ class _Writer:
         """Column by column: an input changes the weights of the rows that have a factor."""
         signed = p.source.interval.lo < 0
         drive = "steps" if signed else "step"
-        self.shared.setdefault("list", self.format(LIST))
+        routine = "draw" if p.drawn else "list"
+        self.shared.setdefault(routine, self.format(DRAW if p.drawn else LIST))
         self.shared.setdefault(drive, self.format(_drive(drive, signed)))
         if signed:
             self.shared.setdefault("loops", self.format(_loops()))
         self.put(f"_{p.kernel}::")
         blocks = self.planes.blocks[p.matrix.weight]
         for block in blocks:
-            draws = f"({_symbol(p.draws)} + {4 * block.first + 3})"
             self.put(f"""
-                mov dptr, #({_symbol(p.factor)} + {2 * block.first}) | mov stride, #{block.rows}
-                mov r4, #{draws} | mov b, #({draws} >> 8) | mov r1, #(rows + {4 * block.rows})
-                lcall list
+                mov stride, #{block.rows} | mov r1, #(rows + {4 * block.rows})
+                {self.factors(p, block.first)}
+                lcall {routine}
                 mov next, #{_symbol(p.source)} | mov r6, #0
                 {self.runs(block, 0, drive)}
                 {self.bias(block, 0)} | mov r7, dpl | mov left, #1 | mov a, #{p.one}
                 {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
             """)
 
+    def factors(self, p: Step, row: int) -> str:
+        """What `list` or `draw` must know of the rows from `row` on."""
+        if p.drawn is None:
+            draws = f"({_symbol(p.draws)} + {4 * row + 3})"
+            return f"""
+                mov dptr, #({_symbol(p.factor)} + {2 * row})
+                mov r4, #{draws} | mov b, #({draws} >> 8)
+            """
+        match p.drawn.rate:
+            case Load(buffer, _) if self.internal(buffer):
+                rate = f"mov r0, #{_symbol(buffer)} | mov rate, @r0"
+            case Load(buffer, _):
+                rate = f"mov dptr, #{_symbol(buffer)} | movx a, @dptr | mov rate, a"
+            case Const(value):
+                rate = f"mov rate, #{value}"
+        return f"""
+            {rate}
+            mov left, #{(1 << p.drawn.shift - 8) - 1} | mov next, #{(1 << 16 - p.drawn.shift) & 255}
+            mov dptr, #({_symbol(p.drawn.delta)} + {2 * row})
+        """
+
+
+#: The next random number, in the generator's own two bytes.
+_NUMBER = """
+    mov a, _nn_prng_state + 1 | rrc a | mov a, _nn_prng_state | rrc a
+    xrl a, _nn_prng_state + 1 | mov _nn_prng_state + 1, a | rrc a
+    xrl a, _nn_prng_state | mov _nn_prng_state, a | xrl _nn_prng_state + 1, a
+"""
+
+#: Draws the factors, and lists the rows that have one as `list` does.
+DRAW = f"""
+    ; DPTR deltas, R1 end of the list, left the mask of the dither above its lower byte, next
+    ; 2^(16 - shift), or 0 if that is 256. A negative delta is made positive, with the complement
+    ; of the dither; F1 keeps its sign.
+    draw: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
+    draw_row:
+    {_NUMBER}
+    mov r5, _nn_prng_state | mov r6, _nn_prng_state + 1
+    {_NUMBER}
+    movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
+    orl a, r2 | jnz draw_some | ljmp draw_next
+    draw_some: mov a, r3 | mov c, acc.7 | mov psw.1, c | jnc draw_plus
+    xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
+    mov a, r5 | cpl a | mov r5, a | mov a, r6 | cpl a | mov r6, a
+    draw_plus: mov a, r6 | anl a, left | mov r6, a
+    mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
+    clr a | rlc a | mov r5, a
+    mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a | mov a, b | addc a, r5 | mov r5, a
+    mov a, next | jz draw_moved
+    mov b, r4 | mul ab | mov r4, b
+    mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
+    draw_moved: mov a, r5 | orl a, r4 | jz draw_next
+    mov a, r5 | jz draw_low | setb psw.5
+    draw_low: jb psw.1, draw_minus
+    inc plus | mov @r0, _nn_prng_state + 1 | inc r0 | mov a, r4 | mov @r0, a | inc r0
+    mov a, r5 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
+    sjmp draw_next
+    draw_minus: inc minus | dec r1 | mov a, r7 | mov @r1, a | dec r1 | mov a, r5 | mov @r1, a
+    dec r1 | mov a, r4 | mov @r1, a | dec r1 | mov @r1, _nn_prng_state + 1
+    draw_next: inc r7 | mov a, r7 | xrl a, stride | jz draw_end | ljmp draw_row
+    draw_end: mov begin, r1
+    ret
+"""
 
 #: Lists the rows that have a factor.
 LIST = """

@@ -7,8 +7,8 @@ that as a rest in C, which reads what the pass has left in a buffer of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from nnhost.fixed import saturate
@@ -19,6 +19,7 @@ from nnhost.ir import (
     UINT16,
     Buffer,
     Const,
+    Draw,
     Expr,
     Interval,
     Load,
@@ -37,6 +38,7 @@ from nnhost.ir import (
 )
 from nnhost.kernels.planes import BLOCK, LONGEST, Matrix
 from nnhost.kernels.rules import Found, Hole, match
+from nnhost.layers.dense import row_factor
 
 #: The sections of a training step.
 STEP = ("forward", "measure", "backward", "update")
@@ -117,14 +119,25 @@ class Gradient(Pass):
 
 
 @dataclass(frozen=True)
+class Factors:
+    """How a step finds the factor of a row by itself: (delta * rate + dither) >> shift, with one
+    random number for the dither and one for that of the row's weights."""
+
+    delta: Buffer
+    rate: Expr
+    shift: int
+
+
+@dataclass(frozen=True)
 class Step(Pass):
-    """Weights and biases, or their slots, less the step of SGD, `source` or `one` times the row's
-    factor; `clear` is the condition under which they are 0 before."""
+    """Weights and biases less the step of SGD: `source` or `one` times the row's factor, which
+    is drawn by `drawn`, or lies in `factor` with its random numbers in `draws`."""
 
     source: Buffer
     one: int
     factor: Buffer
     draws: Buffer
+    drawn: Factors | None = None
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -134,7 +147,13 @@ class Step(Pass):
     @property
     def outside(self) -> tuple[Buffer, ...]:
         """See `Pass.outside`."""
-        return (self.factor, self.draws)
+        return (self.drawn.delta,) if self.drawn else (self.factor, self.draws)
+
+    @property
+    def other(self) -> tuple[Buffer, ...]:
+        """See `Pass.other`."""
+        rate = self.drawn.rate if self.drawn else None
+        return (rate.buffer,) if isinstance(rate, Load) else ()
 
 
 _ROW, _COLUMN = Var("row", LONGEST), Var("column", LONGEST)
@@ -144,6 +163,8 @@ _ONE = Hole("one", (), Interval(1, 255))
 _FACTOR = Hole("factor", (LONGEST,), INT16)
 _DRAWS = Hole("draws", (LONGEST, 2), UINT16)
 _OFFSET = Hole("offset", (), UINT16)
+_DELTA = Hole("delta", (LONGEST,), INT16)
+_RATE = Hole("rate", (), UINT8)
 _SEEN = Hole("seen", (LONGEST,), INT8)
 _X = (Hole("x", (LONGEST,), UINT8), Hole("x", (LONGEST,), INT8))
 _SHORT = Var("row", BLOCK)
@@ -182,12 +203,18 @@ def find(program: Program) -> dict[str, Pass]:
             if matrix is not None:
                 passes[m.name] = _gradient_pass(m, e, matrix, found)
     update = program.sections["update"]
-    for first, second in pairwise(update):
+    for at, (first, second) in enumerate(pairwise(update)):
         matrix = matrices.get(first.dst)
         step = matrix and _step_pass(first, second, matrix)
         if step and matrix:
+            covered = [second]
+            drawn = _factors(update[at - 2 : at], step)
+            alone = [m for m in program.maps() if {step.factor, step.draws} & set(buffers(m))]
+            if drawn and alone == update[at - 2 : at + 2]:
+                step = replace(step, drawn=drawn)
+                covered += update[at - 2 : at]
             passes[first.name] = step
-            passes[second.name] = Pass(second.name, matrix, None, None)
+            passes |= {m.name: Pass(m.name, matrix, None, None) for m in covered}
     planes = {b for matrix in matrices.values() for b in matrix.buffers}
     touched = (m for name in STEP for m in program.sections[name] if planes & set(buffers(m)))
     return passes if all(m.name in passes for m in touched) else {}
@@ -200,6 +227,16 @@ def applied(program: Program, passes: dict[str, Pass]) -> Program:
         for name, maps in program.sections.items()
     }
     return Program(sections, program.state, program.sample, program.trace)
+
+
+def needed(program: Program, passes: Mapping[str, Pass]) -> frozenset[Buffer]:
+    """The buffers that are there when passes have done their part."""
+    found = {*program.state, *program.sample, *program.trace}
+    for m in program.maps():
+        p = passes.get(m.name)
+        found.update(buffers(m) if p is None or p.rest else ())
+        found.update((*p.inside, *p.outside, *p.other) if p else ())
+    return frozenset(found)
 
 
 def buffers(m: Map) -> Iterator[Buffer]:
@@ -278,6 +315,20 @@ def _gradient_pass(m: Map, e: Reduce, matrix: Matrix, found: Found) -> Gradient:
                     part, shift, gate = m.expr, bits, a.buffer
     result, rest = _result(m, part, f"sums_{m.name}")
     return Gradient(m.name, matrix, kernel, rest, seen, result, shift, gate)
+
+
+def _factors(maps: list[Map], step: Step) -> Factors | None:
+    """How two Maps draw the numbers of a step, and find its factors."""
+    if len(maps) < 2 or maps[0].dst is not step.draws or maps[1].dst is not step.factor:
+        return None
+    for shift in range(8, 17):
+        found = Found()
+        pattern = row_factor(_DELTA[_ROW], _DRAWS[_ROW, 0], _RATE(), shift)
+        if maps[0].expr == Draw() and match(pattern, maps[1].expr, found):
+            rate = found.scalars[_RATE]
+            if isinstance(rate, Const) or (isinstance(rate, Load) and not rate.buffer.shape):
+                return Factors(found.arrays[_DELTA].buffer, rate, shift)
+    return None
 
 
 def _step_pass(first: Map, second: Map, matrix: Matrix) -> Step | None:

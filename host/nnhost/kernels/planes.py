@@ -95,8 +95,8 @@ class Planes:
     @property
     def scratch(self) -> int:
         """Bytes of internal RAM with which passes work: four a row of the largest block, and
-        six others."""
-        return 4 * max(b.rows for blocks in self.blocks.values() for b in blocks) + 6
+        seven others."""
+        return 4 * max(b.rows for blocks in self.blocks.values() for b in blocks) + 7
 
     @property
     def buffers(self) -> frozenset[Buffer]:
