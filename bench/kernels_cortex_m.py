@@ -49,6 +49,7 @@ MAIN = """
 #include "nn_cortex_m.h"
 #include "nn_net.h"
 #include "nn_port.h"
+#include "nn_program.h"
 #include "nn_train.h"
 
 #define SECTIONS 4

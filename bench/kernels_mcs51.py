@@ -37,6 +37,7 @@ NETS: tuple[tuple[str, ...], ...] = (
 )
 MAIN = """
 #include "nn_net.h"
+#include "nn_program.h"
 #include "nn_train.h"
 
 void bench_done(void) {}
