@@ -14,12 +14,15 @@
 #define NN_CODE __code   /* program memory: constants */
 /* A function whose local variables live on the stack rather than at addresses of their own. */
 #define NN_STACKED __reentrant
+#define NN_ALIGNED
 #else
 #define NN_DATA
 #define NN_IDATA
 #define NN_XDATA
 #define NN_CODE
 #define NN_STACKED
+/* An array that kernels read by whole words. */
+#define NN_ALIGNED __attribute__((aligned(8)))
 #endif
 
 /*

@@ -89,6 +89,7 @@ class Function:
         self.map = m
         self.then = then
         self.sums = 0
+        self.room = 0
         self.rules = rules
         self.space = space
         self.count = 0
@@ -249,6 +250,9 @@ class Function:
         loops = [v for v in (found.indices[loop] for loop in rule.loops) if isinstance(v, Var)]
         var = loops[-1]
         given = [text for hole in rule.holes for text in self.argument(hole, found, loops, inside)]
+        if rule.room:
+            self.room = max(self.room, var.extent)
+            given.insert(0, "nn_room")
         given += [f"{v.extent}U" for v in loops]
         if rule.strided is not None:
             matrix = found.arrays[rule.strided]
@@ -273,8 +277,7 @@ class Function:
             code = self.element(matrix.buffer, at[:-1])
         if not hole.types:
             return [code]
-        kind, bits = matrix.buffer.c_type, matrix.buffer.interval.largest.bit_length()
-        return [code, f"NN_{kind.removesuffix('_t').upper()}", f"{bits}U"]
+        return [code, f"NN_{matrix.buffer.c_type.removesuffix('_t').upper()}"]
 
     def byte_product(self, a: Expr, b: Expr) -> bool:
         """Whether both factors fit a byte."""
@@ -463,7 +466,7 @@ def sections(
     buffers that live in `space`; the locals of the Maps in `stacked` live on the stack. `done`:
     the functions that are called for a Map in place of its own."""
     lines: list[str] = []
-    sums = 0
+    sums, room = 0, 0
     for name, maps in program.sections.items():
         steps = []
         for group in together(maps, rules, space):
@@ -473,10 +476,13 @@ def sections(
             if own in calls:
                 function = writer(first, rules, space, *group[1:])
                 lines += map_function(group, function, first.name in stacked)
-                sums = max(sums, function.sums)
+                sums, room = max(sums, function.sums), max(room, function.room)
             steps.append((first, calls))
         lines += section_function(name, steps)
-    if sums:
-        about = "/* all sums of a layer, which kernels compute at once */"
-        lines = [about, f"static int32_t nn_sums[{sums}];", "", *lines]
+    for size, about, declared in (
+        (sums, "all sums of a layer, which kernels compute at once", "int32_t nn_sums"),
+        (room, "where kernels lay out the inputs of a layer", "NN_ALIGNED int16_t nn_room"),
+    ):
+        if size:
+            lines = [f"static {declared}[{size}]; /* {about} */", "", *lines]
     return lines

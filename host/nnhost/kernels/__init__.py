@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from nnhost.kernels import mcs51, native
+from nnhost.kernels import cortex_m, mcs51, native
 from nnhost.kernels.rules import Rules
 
 #: Instruction set -> its rules. Folders of firmware/kernels have these names.
-RULES: dict[str, Rules] = {"mcs51": mcs51.RULES, "native": native.RULES}
+RULES: dict[str, Rules] = {
+    "mcs51": mcs51.RULES,
+    "native": native.RULES,
+    "dsp": cortex_m.DSP,
+}
 
 __all__ = ["RULES"]

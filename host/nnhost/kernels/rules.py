@@ -40,8 +40,8 @@ _COMMUTATIVE = ("add", "mul", "min", "max", "and")
 class Hole(Buffer):
     """An unknown of a pattern. A scalar stands for any expression within its interval; an array
     for a buffer of its element type, as many dimensions and its space. An array with `types` takes
-    each of those within its interval, and the kernel is told which, and how many bits are used.
-    A table, whose values are within the interval too, has the space NN_CODE."""
+    each of those within its interval, and the kernel is told which. A table, whose values are
+    within the interval too, has the space NN_CODE."""
 
     role: str = "hole"
     space: str = ""
@@ -83,7 +83,7 @@ class LoopRule:
     With `outer` the kernel runs over that loop of the Map too, whose extent comes before n; arrays
     then have no elements but those that the loops reach. A sum is computed for each of its
     rounds: ``kernel(sums, holes..., rounds, n, numbers...)``. `then` is the element and pattern of
-    a second Map.
+    a second Map. With `room`, n int16_t that the kernel may use come before the holes.
     """
 
     kernel: str
@@ -97,6 +97,7 @@ class LoopRule:
     outer: Var | None = None
     numbers: tuple[int, ...] = ()
     then: tuple[Load, Expr] | None = None
+    room: bool = False
 
     @property
     def loops(self) -> tuple[Var, ...]:
@@ -140,6 +141,12 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
         case Load(Hole() as hole, at), Load(buffer, index) if len(at) == len(index):
             return (
                 hole.takes(buffer)
+                # What lies between the elements that a fixed index picks.
+                and all(
+                    m == n
+                    for i, m, n in zip(at, hole.shape, buffer.shape, strict=True)
+                    if isinstance(i, Const)
+                )
                 and (space is None or buffer.role == "table" or space(buffer) == hole.space)
                 and found.arrays.setdefault(hole, e) == e
                 and all(match(p, q, found, space) for p, q in zip(at, index, strict=True))
@@ -165,6 +172,18 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
                     return True
             return False
     return pattern == e
+
+
+def _without_clamp(pattern: Expr, e: Expr) -> Expr:
+    """The pattern without the outer bounds that `e` is within anyway: `op` has left those out."""
+    match pattern:
+        case Op("min" | "max" as name, (inner, Const(bound) as last)):
+            if isinstance(e, Op) and e.op == name and e.args[-1] == last:
+                return Op(name, (_without_clamp(inner, e.args[0]), last))
+            lo, hi = interval(e)
+            if hi <= bound if name == "min" else lo >= bound:
+                return _without_clamp(inner, e)
+    return pattern
 
 
 def match_sum(rule: LoopRule, e: Expr, space: Space | None = None) -> Found | None:
@@ -194,7 +213,7 @@ def match_row(
     for dst, pattern, written in shapes:
         if not match(dst, written.place, found, space):
             return None
-        if not match(pattern, written.expr, found, space):
+        if not match(_without_clamp(pattern, written.expr), written.expr, found, space):
             return None
     fits = tuple(found.indices.get(loop) for loop in rule.loops) == inner
     return found if fits and _runs(rule, found) else None
@@ -211,15 +230,10 @@ def _runs(rule: LoopRule, found: Found) -> bool:
     if any(v in free(s) for s in still for v in loops):
         return False
     return rule.outer is None or all(
-        _whole(load, hole, loops) for hole, load in found.arrays.items()
-    )
-
-
-def _whole(load: Load, hole: Buffer, loops: list[Expr | None]) -> bool:
-    """Whether the loops reach all of an array; a fixed index must be into as many as the hole's."""
-    dimensions = zip(load.index, load.buffer.shape, hole.shape, strict=True)
-    return all(
-        n == (i.extent if isinstance(i, Var) and i in loops else most) for i, n, most in dimensions
+        i.extent == n
+        for load in found.arrays.values()
+        for i, n in zip(load.index, load.buffer.shape, strict=True)
+        if isinstance(i, Var)
     )
 
 

@@ -36,6 +36,48 @@ def row_factor(delta: Expr, drawn: Expr, rate: Operand, shift: int) -> Expr:
     return saturate((delta * rate + dither) >> shift)
 
 
+def spread(column: Operand, bits: int) -> Operand:
+    """How far a column's `bits` random bits are from those of column 0."""
+    return column * ((WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1)
+
+
+def noise(draw: Expr, distance: Operand, bits: int) -> Expr:
+    """`bits` random bits for a column, from a row's draw of 16."""
+    return ((draw >> (16 - bits)) + distance) & ((1 << bits) - 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An update in integers: (factor * x + noise) >> shift, with `extra` more fraction bits than
+    the weight. `noise` has `shift` bits; momentum is `momentum` * 2^-shift."""
+
+    factor: Expr
+    x: Operand
+    noise: Expr
+    shift: int
+    extra: int
+    momentum: Operand
+
+    def decayed(self, v: Expr) -> Expr:
+        """Momentum times v less the step, rounded once."""
+        return (v * self.momentum - self.factor * self.x + self.noise) >> self.shift
+
+    def narrow(self, v: Expr) -> Expr:
+        """v without its extra bits."""
+        if not self.extra:
+            return v
+        return (v + (self.noise >> (self.shift - self.extra))) >> self.extra
+
+    def of(
+        self, weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], first: Expr, last: Expr
+    ) -> Parameter:
+        """What the optimizer works on."""
+        moved = (self.factor * self.x + self.noise) >> self.shift
+        return Parameter(
+            weight.name, weight, slot, index, moved, first, last, self.decayed, self.narrow
+        )
+
+
 @dataclass(frozen=True)
 class Dense:
     """The buffers of one layer. `velocity` and `bias_velocity` are the optimizer's slots."""
@@ -167,30 +209,16 @@ class Dense:
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
         scaled = row_factor(self.delta[o], draws[o, 0], rate, p.row_shift)
         bits = p.product_shift
-        multiple = (WEYL << max(0, bits - 8) >> max(0, 8 - bits)) | 1
         maps = [
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
-
-        def parameter(
-            weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], column: Operand, x: Operand
-        ) -> Parameter:
-            noise = ((draws[o, 1] >> (16 - bits)) + column * multiple) & ((1 << bits) - 1)
-
-            def decayed(v: Expr) -> Expr:
-                return (v * p.momentum - factor[o] * x + noise) >> bits
-
-            def narrow(v: Expr) -> Expr:
-                return (v + (noise >> (bits - p.extra))) >> p.extra if p.extra else v
-
-            step = (factor[o] * x + noise) >> bits
-            return Parameter(weight.name, weight, slot, index, step, first, last, decayed, narrow)
-
         one = 1 << p.input.fraction
-        for item in (
-            parameter(self.weight, self.velocity, (o, j), j, self.source[j]),
-            parameter(self.bias, self.bias_velocity, (o,), p.fan_in, one),
+        for weight, slot, index, column, x in (
+            (self.weight, self.velocity, (o, j), j, self.source[j]),
+            (self.bias, self.bias_velocity, (o,), p.fan_in, one),
         ):
-            maps += OPTIMIZERS[optimizer].update(item)
+            random = noise(draws[o, 1], spread(column, bits), bits)
+            step = Step(factor[o], x, random, bits, p.extra, p.momentum)
+            maps += OPTIMIZERS[optimizer].update(step.of(weight, slot, index, first, last))
         return maps

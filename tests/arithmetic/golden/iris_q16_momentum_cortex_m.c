@@ -10,20 +10,21 @@
  */
 #include "nn_net.h"
 
+#include "nn_kernel.h"
 #include "nn_prng.h"
 
-int16_t nn_weight1[3][4]; /* weights of layer 1 less 0, in 2^-12, -32768..32767 */
-int16_t nn_bias1[3]; /* biases of layer 1 less 0, in 2^-12, -32768..32767 */
-int16_t nn_weight2[3][3]; /* weights of layer 2 less 0, in 2^-12, -32768..32767 */
-int16_t nn_bias2[3]; /* biases of layer 2 less 0, in 2^-12, -32768..32767 */
-int16_t nn_velocity1[3][4]; /* velocities of layer 1, in 2^-15, -32768..32767 */
-int16_t nn_bias_velocity1[3]; /* and of its biases, in 2^-15, -32768..32767 */
-int16_t nn_velocity2[3][3]; /* velocities of layer 2, in 2^-16, -32768..32767 */
-int16_t nn_bias_velocity2[3]; /* and of its biases, in 2^-16, -32768..32767 */
+NN_ALIGNED int16_t nn_weight1[3][4]; /* weights of layer 1 less 0, in 2^-12, -32768..32767 */
+NN_ALIGNED int16_t nn_bias1[3]; /* biases of layer 1 less 0, in 2^-12, -32768..32767 */
+NN_ALIGNED int16_t nn_weight2[3][3]; /* weights of layer 2 less 0, in 2^-12, -32768..32767 */
+NN_ALIGNED int16_t nn_bias2[3]; /* biases of layer 2 less 0, in 2^-12, -32768..32767 */
+NN_ALIGNED int16_t nn_velocity1[3][4]; /* velocities of layer 1, in 2^-15, -32768..32767 */
+NN_ALIGNED int16_t nn_bias_velocity1[3]; /* and of its biases, in 2^-15, -32768..32767 */
+NN_ALIGNED int16_t nn_velocity2[3][3]; /* velocities of layer 2, in 2^-16, -32768..32767 */
+NN_ALIGNED int16_t nn_bias_velocity2[3]; /* and of its biases, in 2^-16, -32768..32767 */
 uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
-int16_t nn_x[4]; /* inputs, -4096..4095 */
+NN_ALIGNED int16_t nn_x[4]; /* inputs, -4096..4095 */
 uint8_t nn_target; /* class to learn, 0..2 */
-uint16_t nn_activation1[3]; /* relu outputs of layer 1, in 2^-9, 0..8191 */
+NN_ALIGNED uint16_t nn_activation1[3]; /* relu outputs of layer 1, in 2^-9, 0..8191 */
 int32_t nn_logits[3]; /* sums of the last layer, in 2^-21, -821985280..821960195 */
 static int32_t nn_top; /* largest logit, -821985280..821960195 */
 static uint16_t nn_prediction; /* predicted class, 0..65535 */
@@ -31,12 +32,12 @@ static uint8_t nn_gap[3]; /* distance to the largest logit, in 16ths, 0..255 */
 static uint32_t nn_mass; /* sum of exponentials x 2^15, 32768..98304 */
 static uint16_t nn_loss; /* loss of the sample, 0..4433 */
 static int16_t nn_delta2[3]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
-static int16_t nn_seen_delta2[3]; /* delta2 as the backward pass sees it, -8192..8191 */
+static NN_ALIGNED int16_t nn_seen_delta2[3]; /* delta2 as the backward pass sees it, -8192..8191 */
 static int16_t nn_delta1[3]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
-static uint16_t nn_draws2[3][2]; /* two random numbers a row, 0..65535 */
-static int16_t nn_factor2[3]; /* learning rate times delta, a row, -32768..32767 */
-static uint16_t nn_draws1[3][2]; /* two random numbers a row, 0..65535 */
-static int16_t nn_factor1[3]; /* learning rate times delta, a row, -32768..32767 */
+static NN_ALIGNED uint16_t nn_draws2[3][2]; /* two random numbers a row, 0..65535 */
+static NN_ALIGNED int16_t nn_factor2[3]; /* learning rate times delta, a row, -32768..32767 */
+static NN_ALIGNED uint16_t nn_draws1[3][2]; /* two random numbers a row, 0..65535 */
+static NN_ALIGNED int16_t nn_factor1[3]; /* learning rate times delta, a row, -32768..32767 */
 static uint16_t nn_unused[1]; /* draws that no one needs, 0..65535 */
 
 /* exp(-i/16) * 2^15 */
@@ -103,6 +104,10 @@ const NN_CODE nn_segment_t nn_trace_map[NN_TRACE_SEGMENTS] = {
     {(uint8_t *)&nn_activation1, 6U},
     {(uint8_t *)&nn_logits, 12U},
 };
+
+static NN_ALIGNED int16_t nn_room[4]; /* where kernels lay out the inputs of a layer */
+
+static int32_t nn_sums[3]; /* all sums of a layer, which kernels compute at once */
 
 /* nn_weight1: he */
 static void nn_map_init_weight1(void) {
@@ -202,25 +207,19 @@ void nn_epoch(void) {
 
 /* nn_activation1: relu(W in + b) */
 static void nn_map_forward1(void) {
+    nn_kernel_sums(nn_sums, nn_room, nn_weight1[0], nn_x, NN_INT16, 3U, 4U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
-        int32_t sum0 = (int32_t)nn_bias1[o] * 1024; /* -570408960..570424320 */
-        for (uint8_t j = 0U; j < 4U; j++) {
-            sum0 = sum0 + ((int32_t)nn_weight1[o][j] * (int32_t)nn_x[j]);
-        }
-        const int32_t t1 = (sum0 + 4096) >> 13U; /* -69630..69632 */
-        const uint32_t t2 = (uint32_t)((t1 > 0) ? t1 : 0); /* 0..69632 */
-        nn_activation1[o] = (uint16_t)((t2 < 8191U) ? t2 : 8191U);
+        const int32_t t0 = ((((int32_t)nn_bias1[o] * 1024) + nn_sums[o]) + 4096) >> 13U; /* -69630..69632 */
+        const uint32_t t1 = (uint32_t)((t0 > 0) ? t0 : 0); /* 0..69632 */
+        nn_activation1[o] = (uint16_t)((t1 < 8191U) ? t1 : 8191U);
     }
 }
 
 /* nn_logits: W in + b */
 static void nn_map_forward2(void) {
+    nn_kernel_sums(nn_sums, nn_room, nn_weight2[0], nn_activation1, NN_UINT16, 3U, 3U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
-        int32_t sum0 = (int32_t)nn_bias2[o] * 512; /* -821985280..821960195 */
-        for (uint8_t j = 0U; j < 3U; j++) {
-            sum0 = sum0 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_activation1[j]);
-        }
-        nn_logits[o] = sum0;
+        nn_logits[o] = ((int32_t)nn_bias2[o] * 512) + nn_sums[o];
     }
 }
 
@@ -315,19 +314,16 @@ static void nn_map_see_delta2(void) {
 
 /* nn_delta1: W^T delta times the derivative of relu */
 static void nn_map_backward2(void) {
+    nn_kernel_sums_across(nn_sums, nn_weight2[0], nn_seen_delta2, NN_INT16, 3U, 3U, 0U);
     for (uint8_t j = 0U; j < 3U; j++) {
         const uint16_t t0 = nn_activation1[j]; /* 0..8191 */
         if (t0 == 0) {
             nn_delta1[j] = 0;
             continue;
         }
-        int32_t sum1 = 0; /* -805281792..805306368 */
-        for (uint8_t o = 0U; o < 3U; o++) {
-            sum1 = sum1 + ((int32_t)nn_weight2[o][j] * (int32_t)nn_seen_delta2[o]);
-        }
-        const int32_t t2 = (0U < t0) ? ((sum1 + 2048) >> 12U) : 0; /* -196602..196608 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..196608 */
-        nn_delta1[j] = (int16_t)((t3 < 32767) ? t3 : 32767);
+        const int32_t t1 = (0U < t0) ? ((nn_sums[j] + 2048) >> 12U) : 0; /* -196602..196608 */
+        const int32_t t2 = (t1 > (-32767 - 1)) ? t1 : (-32767 - 1); /* -32768..196608 */
+        nn_delta1[j] = (int16_t)((t2 < 32767) ? t2 : 32767);
     }
 }
 
@@ -338,11 +334,7 @@ void nn_backward(void) {
 
 /* nn_draws2: noise for stochastic rounding */
 static void nn_map_draw2(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        for (uint8_t q = 0U; q < 2U; q++) {
-            nn_draws2[o][q] = nn_prng_next();
-        }
-    }
+    nn_kernel_draw(nn_draws2[0], 3U, 2U);
 }
 
 /* nn_factor2: lr * delta */
@@ -359,71 +351,20 @@ static void nn_map_factor2(void) {
 }
 
 /* nn_velocity2: v = beta * v - lr * g */
-static void nn_map_velocity_weight2(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_factor2[o]; /* -32768..32767 */
-        const uint16_t t2 = (uint16_t)(nn_draws2[o][1] >> 4U); /* 0..4095 */
-        for (uint8_t j = 0U; j < 3U; j++) {
-            const int32_t t1 = ((int32_t)nn_velocity2[o][j] * 3686) - ((int32_t)t0 * (int32_t)nn_activation1[j]); /* -389177345..389181850 */
-            const uint16_t t3 = (uint16_t)((uint16_t)(t2 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int32_t t4 = (t1 + (int32_t)t3) >> 12U; /* -95015..95016 */
-            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..95016 */
-            nn_velocity2[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
-        }
-    }
-}
-
 /* nn_weight2: w = w + v */
-static void nn_map_update_weight2(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t1 = (uint16_t)(nn_draws2[o][1] >> 4U); /* 0..4095 */
-        for (uint8_t j = 0U; j < 3U; j++) {
-            const int16_t t0 = nn_velocity2[o][j]; /* -32768..32767 */
-            if (t0 == 0) {
-                continue;
-            }
-            const uint16_t t2 = (uint16_t)((uint16_t)(t1 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 8U)) >> 4U); /* -2048..2048 */
-            const int32_t t4 = (int32_t)nn_weight2[o][j] + (int32_t)t3; /* -34816..34815 */
-            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..34815 */
-            nn_weight2[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
-        }
-    }
+static void nn_map_velocity_weight2(void) {
+    nn_kernel_momentum_wide(nn_room, nn_velocity2[0], nn_weight2[0], nn_activation1, NN_UINT16, nn_factor2, &nn_draws2[0][1], 3686U, 3U, 3U, 12U, 4U);
 }
 
 /* nn_bias_velocity2: v = beta * v - lr * g */
-static void nn_map_velocity_bias2(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((int32_t)nn_bias_velocity2[o] * 3686) - ((int32_t)nn_factor2[o] * 512); /* -137559552..137556378 */
-        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws2[o][1] >> 4U) + 7539U) & 4095U); /* 0..4095 */
-        const int32_t t2 = (t0 + (int32_t)t1) >> 12U; /* -33584..33584 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..33584 */
-        nn_bias_velocity2[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
-    }
-}
-
 /* nn_bias2: w = w + v */
-static void nn_map_update_bias2(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_bias_velocity2[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws2[o][1] >> 4U) + 7539U) & 4095U); /* 0..4095 */
-        const int16_t t2 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t1 >> 8U)) >> 4U); /* -2048..2048 */
-        const int32_t t3 = (int32_t)nn_bias2[o] + (int32_t)t2; /* -34816..34815 */
-        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..34815 */
-        nn_bias2[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
-    }
+static void nn_map_velocity_bias2(void) {
+    nn_kernel_momentum_biases(nn_bias_velocity2, nn_bias2, nn_factor2, &nn_draws2[0][1], 3686U, 512U, 7539U, 3U, 12U, 4U);
 }
 
 /* nn_draws1: noise for stochastic rounding */
 static void nn_map_draw1(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        for (uint8_t q = 0U; q < 2U; q++) {
-            nn_draws1[o][q] = nn_prng_next();
-        }
-    }
+    nn_kernel_draw(nn_draws1[0], 3U, 2U);
 }
 
 /* nn_factor1: lr * delta */
@@ -440,62 +381,15 @@ static void nn_map_factor1(void) {
 }
 
 /* nn_velocity1: v = beta * v - lr * g */
-static void nn_map_velocity_weight1(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
-        const uint16_t t2 = (uint16_t)(nn_draws1[o][1] >> 4U); /* 0..4095 */
-        for (uint8_t j = 0U; j < 4U; j++) {
-            const int32_t t1 = ((int32_t)nn_velocity1[o][j] * 3686) - ((int32_t)t0 * (int32_t)nn_x[j]); /* -255000576..254992794 */
-            const uint16_t t3 = (uint16_t)((uint16_t)(t2 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int32_t t4 = (t1 + (int32_t)t3) >> 12U; /* -62256..62255 */
-            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..62255 */
-            nn_velocity1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
-        }
-    }
-}
-
 /* nn_weight1: w = w + v */
-static void nn_map_update_weight1(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const uint16_t t1 = (uint16_t)(nn_draws1[o][1] >> 4U); /* 0..4095 */
-        for (uint8_t j = 0U; j < 4U; j++) {
-            const int16_t t0 = nn_velocity1[o][j]; /* -32768..32767 */
-            if (t0 == 0) {
-                continue;
-            }
-            const uint16_t t2 = (uint16_t)((uint16_t)(t1 + (uint16_t)((uint16_t)j * 2513U)) & 4095U); /* 0..4095 */
-            const int16_t t3 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t2 >> 9U)) >> 3U); /* -4096..4096 */
-            const int32_t t4 = (int32_t)nn_weight1[o][j] + (int32_t)t3; /* -36864..36863 */
-            const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..36863 */
-            nn_weight1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
-        }
-    }
+static void nn_map_velocity_weight1(void) {
+    nn_kernel_momentum_wide(nn_room, nn_velocity1[0], nn_weight1[0], nn_x, NN_INT16, nn_factor1, &nn_draws1[0][1], 3686U, 3U, 4U, 12U, 3U);
 }
 
 /* nn_bias_velocity1: v = beta * v - lr * g */
-static void nn_map_velocity_bias1(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((int32_t)nn_bias_velocity1[o] * 3686) - ((int32_t)nn_factor1[o] * 1024); /* -154336256..154333594 */
-        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws1[o][1] >> 4U) + 10052U) & 4095U); /* 0..4095 */
-        const int32_t t2 = (t0 + (int32_t)t1) >> 12U; /* -37680..37680 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..37680 */
-        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
-    }
-}
-
 /* nn_bias1: w = w + v */
-static void nn_map_update_bias1(void) {
-    for (uint8_t o = 0U; o < 3U; o++) {
-        const int16_t t0 = nn_bias_velocity1[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        const uint16_t t1 = (uint16_t)((uint16_t)((uint16_t)(nn_draws1[o][1] >> 4U) + 10052U) & 4095U); /* 0..4095 */
-        const int16_t t2 = (int16_t)(((int32_t)t0 + (int32_t)(uint8_t)(t1 >> 9U)) >> 3U); /* -4096..4096 */
-        const int32_t t3 = (int32_t)nn_bias1[o] + (int32_t)t2; /* -36864..36863 */
-        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..36863 */
-        nn_bias1[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
-    }
+static void nn_map_velocity_bias1(void) {
+    nn_kernel_momentum_biases(nn_bias_velocity1, nn_bias1, nn_factor1, &nn_draws1[0][1], 3686U, 1024U, 10052U, 3U, 12U, 3U);
 }
 
 /* nn_unused: keep the cycle long */
@@ -509,15 +403,11 @@ void nn_update(void) {
     nn_map_draw2();
     nn_map_factor2();
     nn_map_velocity_weight2();
-    nn_map_update_weight2();
     nn_map_velocity_bias2();
-    nn_map_update_bias2();
     nn_map_draw1();
     nn_map_factor1();
     nn_map_velocity_weight1();
-    nn_map_update_weight1();
     nn_map_velocity_bias1();
-    nn_map_update_bias1();
     nn_map_pad_draws();
 }
 

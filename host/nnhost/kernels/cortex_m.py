@@ -1,0 +1,137 @@
+"""The rules of Cortex-M: what firmware/kernels/dsp computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nnhost.ir import INT16, UINT16, Const, Draw, Expr, Interval, Load, Map, Var, total
+from nnhost.kernels.rules import Hole, LoopRule, Rules
+from nnhost.layers.dense import Step, noise, spread
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.plan import MAX_FAN_IN
+
+_LONGEST = MAX_FAN_IN
+_ROW, _COLUMN = Var("row", _LONGEST), Var("column", _LONGEST)
+_INPUTS = ("uint8_t", "int8_t", "uint16_t", "int16_t")
+_ONE = Const(1)
+
+
+def _matrix(name: str, columns: int = _LONGEST, bounds: Interval = INT16) -> Hole:
+    return Hole(name, (_LONGEST, columns), bounds, space="NN_ALIGNED")
+
+
+def _inputs(bits: int, least: int = -(1 << 15)) -> Hole:
+    """Inputs that `bits` bits and a sign hold, from `least` on."""
+    bounds = Interval(max(least, -(1 << bits)), (1 << bits) - 1)
+    return Hole("x", (_LONGEST,), bounds, space="NN_ALIGNED", types=_INPUTS)
+
+
+_WEIGHT, _VELOCITY = _matrix("weight"), _matrix("velocity")
+_FACTOR = Hole("factor", (_LONGEST,), INT16, space="NN_ALIGNED")
+_DRAWS = _matrix("draws", 2, UINT16)
+_PLACE = _WEIGHT[_ROW, _COLUMN]
+
+
+def _sums(seen: int) -> LoopRule:
+    """All sums of a layer."""
+    x = _inputs(15)
+    pattern = total(_COLUMN, (_PLACE >> seen) * x[_COLUMN])
+    return LoopRule(
+        "nn_kernel_sums", pattern, _COLUMN, (_WEIGHT, x), outer=_ROW, numbers=(seen,), room=True
+    )
+
+
+def _sums_across(seen: int) -> LoopRule:
+    """All sums of a backward pass: over the rows, for each column."""
+    x = _inputs(15)
+    pattern = total(_ROW, (_PLACE >> seen) * x[_ROW])
+    return LoopRule(
+        "nn_kernel_sums_across", pattern, _ROW, (_WEIGHT, x), outer=_COLUMN, numbers=(seen,)
+    )
+
+
+def _maps(
+    optimizer: str, x: Hole, shift: int, extra: int = 0, slot: Hole | None = None, by: Expr = _ONE
+) -> list[Map]:
+    """How an optimizer changes a matrix at batch size 1."""
+    drawn = noise(_DRAWS[_ROW, 1], spread(_COLUMN, shift), shift)
+    step = Step(_FACTOR[_ROW], x[_COLUMN], drawn, shift, extra, by)
+    index = (_ROW, _COLUMN)
+    return OPTIMIZERS[optimizer].update(step.of(_WEIGHT, slot, index, _ONE, _ONE))
+
+
+def _update(shift: int) -> LoopRule:
+    """Plain SGD. Steps fit 16 bits."""
+    x = _inputs(min(shift, 15), 1 - (1 << shift))
+    (m,) = _maps("sgd", x, shift)
+    holes = (_WEIGHT, x, _FACTOR, _DRAWS)
+    return LoopRule(
+        "nn_kernel_update", m.expr, _COLUMN, holes, m.place, outer=_ROW, numbers=(shift,), room=True
+    )
+
+
+def _momentum(shift: int, extra: int, wide: bool) -> LoopRule:
+    """SGD with momentum. Of `wide` inputs or a momentum of at most a half, the sums with 16 bits of
+    fraction do not fit 32 bits."""
+    most = (1 << shift) - 1
+    x = _inputs(15 if wide else shift - 1)
+    by = Hole("momentum", (), Interval(1 if wide else most // 2 + 2, most))
+    moved, added = _maps("momentum", x, shift, extra, _VELOCITY, by())
+    return LoopRule(
+        "nn_kernel_momentum" + ("_wide" if wide else ""),
+        moved.expr,
+        _COLUMN,
+        (_VELOCITY, _WEIGHT, x, _FACTOR, _DRAWS, by),
+        moved.place,
+        outer=_ROW,
+        numbers=(shift, extra),
+        then=(added.place, added.expr),
+        room=True,
+    )
+
+
+def _momentum_biases(shift: int, extra: int) -> LoopRule:
+    """The same for biases, whose input and column are constants."""
+    x = Hole("input", (), Interval(0, (1 << 15) - 1))
+    distance = Hole("distance", (), Interval(0, (1 << 30) - 1))
+    by = Hole("momentum", (), Interval(1, (1 << shift) - 1))
+    drawn = noise(_DRAWS[_ROW, 1], distance(), shift)
+    step = Step(_FACTOR[_ROW], x(), drawn, shift, extra, by())
+    weight, velocity = (
+        Hole(name, (_LONGEST,), INT16, space="NN_ALIGNED") for name in ("weight", "velocity")
+    )
+    moved, added = OPTIMIZERS["momentum"].update(step.of(weight, velocity, (_ROW,), _ONE, _ONE))
+    return LoopRule(
+        "nn_kernel_momentum_biases",
+        moved.expr,
+        _ROW,
+        (velocity, weight, _FACTOR, _DRAWS, by, x, distance),
+        moved.place,
+        numbers=(shift, extra),
+        then=(added.place, added.expr),
+    )
+
+
+def _draw() -> LoopRule:
+    """The noise of all rows."""
+    place: Load = _DRAWS[_ROW, Var("column", 2)]
+    loop = place.index[1]
+    assert isinstance(loop, Var)
+    return LoopRule("nn_kernel_draw", Draw(), loop, (_DRAWS,), place, outer=_ROW)
+
+
+def _dsp() -> Iterable[LoopRule]:
+    for seen in (0, 8):
+        yield _sums(seen)
+        yield _sums_across(seen)
+    yield _draw()
+    for shift in range(1, 17):
+        yield _update(shift)
+    for shift in range(8, 16):
+        for extra in range(7):
+            yield _momentum_biases(shift, extra)
+            yield _momentum(shift, extra, False)
+            yield _momentum(shift, extra, True)
+
+
+DSP: Rules = tuple(_dsp())
