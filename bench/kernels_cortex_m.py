@@ -46,7 +46,6 @@ TIMERS = {
 #: An instruction takes 2^8 ns: longer than a tick of the slowest timer.
 SHIFT = 8
 MAIN = """
-#include "nn_cortex_m.h"
 #include "nn_net.h"
 #include "nn_port.h"
 #include "nn_program.h"
@@ -54,40 +53,12 @@ MAIN = """
 
 #define SECTIONS 4
 
-#if __ARM_ARCH_ISA_THUMB == 1 /* TIMER0 of an nRF51, which has no SysTick */
-#define TIMER(offset) NN_REGISTER(0x40008000UL + (offset))
-#define WRAPS 0xFFFFFFFFUL
-
-static void start(void) {
-    TIMER(0x004UL) = 1UL; /* STOP: the port has used it */
-    TIMER(0x200UL) = 0UL; /* SHORTS: none */
-    TIMER(0x508UL) = 3UL; /* BITMODE: 32 */
-    TIMER(0x510UL) = 0UL; /* PRESCALER: 16 MHz */
-    TIMER(0x000UL) = 1UL; /* START */
-}
-
-static inline uint32_t now(void) {
-    TIMER(0x040UL) = 1UL;
-    return TIMER(0x540UL);
-}
-#else
-#define WRAPS 0x00FFFFFFUL
-
-static void start(void) {
-    NN_REGISTER(0xE000E014UL) = WRAPS;
-    NN_REGISTER(0xE000E018UL) = 0UL;
-    NN_REGISTER(0xE000E010UL) = 5UL; /* by the core's clock */
-}
-
-static inline uint32_t now(void) { return WRAPS - NN_REGISTER(0xE000E018UL); }
-#endif
-
 static uint32_t spent[SECTIONS];
 
 static void count(uint8_t section, void (*run)(void)) {
-    const uint32_t begin = now();
+    nn_port_clock_start();
     run();
-    spent[section] += (now() - begin) & WRAPS;
+    spent[section] += nn_port_clock_stop();
 }
 
 static void nothing(void) {}
@@ -106,7 +77,6 @@ int main(void) {
     uint16_t visited = 0U;
     uint8_t i;
     nn_port_init();
-    start();
     count(0U, nothing);
     write(spent[0]);
     spent[0] = 0U;

@@ -168,15 +168,15 @@ NN_INLINE const int16_t *nn_widen(int16_t *room, const void *x, uint8_t kind, ui
     "ldrd %[x0], %[x1], [%[x]], #8\n\t" row(w0, s0) row(w1, s1) row(w2, s2) row(w3, s3)
 #define NN_SUMS_UNTIL_END                                                                          \
     "cmp %[x], %[end]\n\t"                                                                         \
-    "bne 1b" : [x] "+&r"(at),                                                                       \
-               [w0] "+&r"(w0),                                                                      \
-               [w1] "+&r"(w1),                                                                      \
-               [w2] "+&r"(w2),                                                                      \
-               [w3] "+&r"(w3),                                                                      \
-               [s0] "+&r"(s0),                                                                      \
-               [s1] "+&r"(s1),                                                                      \
-               [s2] "+&r"(s2),                                                                      \
-               [s3] "+&r"(s3),                                                                      \
+    "bne 1b" : [x] "+&r"(at),                                                                      \
+               [w0] "+&r"(w0),                                                                     \
+               [w1] "+&r"(w1),                                                                     \
+               [w2] "+&r"(w2),                                                                     \
+               [w3] "+&r"(w3),                                                                     \
+               [s0] "+&r"(s0),                                                                     \
+               [s1] "+&r"(s1),                                                                     \
+               [s2] "+&r"(s2),                                                                     \
+               [s3] "+&r"(s3),                                                                     \
                [x0] "=&r"(x0),                                                                     \
                [x1] "=&r"(x1),                                                                     \
                [a] "=&r"(a),                                                                       \
@@ -390,7 +390,7 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
                                                           "cmp %[v], %[end]\n\t"                   \
                                                           "bne 1b\n"                               \
                                                           "3:"                                     \
-                   : [v] "+&r"(v), [w] "+&r"(w), [c] "+&r"(c), [x0] "=&r"(x0), [x1] "=&r"(x1),        \
+                   : [v] "+&r"(v), [w] "+&r"(w), [c] "+&r"(c), [x0] "=&r"(x0), [x1] "=&r"(x1),     \
                      [v0] "=&r"(v0), [v1] "=&r"(v1), [t] "=&r"(t), [n0] "=&r"(n0), [n1] "=&r"(n1)  \
                    : [mf] "r"(mf), [step] "r"(step), [k] "r"(k), [end] "r"(&v[fours])              \
                    : "cc", "memory")
@@ -398,10 +398,10 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
    says. */
 #define NN_UNTIL_END                                                                               \
     "cmp %[v], %[end]\n\t"                                                                         \
-    "bne 1b" : [x] "+&r"(x),                                                                        \
-               [v] "+&r"(v),                                                                        \
-               [w] "+&r"(w),                                                                        \
-               [c] "+&r"(c),                                                                        \
+    "bne 1b" : [x] "+&r"(x),                                                                       \
+               [v] "+&r"(v),                                                                       \
+               [w] "+&r"(w),                                                                       \
+               [c] "+&r"(c),                                                                       \
                [x0] "=&r"(x0),                                                                     \
                [x1] "=&r"(x1),                                                                     \
                [v0] "=&r"(v0),                                                                     \
@@ -411,11 +411,11 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
 #define NN_COUNTED                                                                                 \
     "sub %[k], %[k], #1\n\t"                                                                       \
     "lsls %[t], %[k], #16\n\t"                                                                     \
-    "bne 1b" : [x] "+&r"(x),                                                                        \
-               [v] "+&r"(v),                                                                        \
-               [w] "+&r"(w),                                                                        \
-               [c] "+&r"(c),                                                                        \
-               [k] "+&r"(k),                                                                        \
+    "bne 1b" : [x] "+&r"(x),                                                                       \
+               [v] "+&r"(v),                                                                       \
+               [w] "+&r"(w),                                                                       \
+               [c] "+&r"(c),                                                                       \
+               [k] "+&r"(k),                                                                       \
                [x0] "=&r"(x0),                                                                     \
                [x1] "=&r"(x1),                                                                     \
                [v0] "=&r"(v0),                                                                     \
@@ -550,25 +550,26 @@ NN_INLINE void nn_kernel_update(int16_t *room, int16_t *weight, const void *x, u
         if (fours != 0U) {
             int16x2_t x0, x1, w0, w1;
             int32_t n0, n1;
-            __asm volatile("1:\n\t"
-                           "ldrd %[x0], %[x1], [%[x]], #8\n\t"
-                           "orrs %[n0], %[x0], %[x1]\n\t"
-                           "beq 2f\n\t"
-                           "ldrd %[w0], %[w1], [%[w]]\n\t" NN_STEP("x0", "w0")
-                               NN_STEP("x1", "w1") "strd %[w0], %[w1], [%[w]], #8\n\t"
-                                                   "cmp %[x], %[end]\n\t"
-                                                   "bne 1b\n\t"
-                                                   "b 3f\n"
-                                                   "2:\n\t" NN_NEXT_NOISE NN_NEXT_NOISE
-                                                   "add %[w], %[w], #8\n\t"
-                                                   "cmp %[x], %[end]\n\t"
-                                                   "bne 1b\n"
-                                                   "3:"
-                           : [x] "+&r"(at), [w] "+&r"(w), [c] "+&r"(c), [x0] "=&r"(x0), [x1] "=&r"(x1),
-                             [w0] "=&r"(w0), [w1] "=&r"(w1), [n0] "=&r"(n0), [n1] "=&r"(n1)
-                           : [f] "r"(f), [step] "r"(step), [end] "r"(&wide[fours]), [p] "i"(p),
-                             [up] "i"(16 - p)
-                           : "cc", "memory");
+            __asm volatile(
+                "1:\n\t"
+                "ldrd %[x0], %[x1], [%[x]], #8\n\t"
+                "orrs %[n0], %[x0], %[x1]\n\t"
+                "beq 2f\n\t"
+                "ldrd %[w0], %[w1], [%[w]]\n\t" NN_STEP("x0", "w0")
+                    NN_STEP("x1", "w1") "strd %[w0], %[w1], [%[w]], #8\n\t"
+                                        "cmp %[x], %[end]\n\t"
+                                        "bne 1b\n\t"
+                                        "b 3f\n"
+                                        "2:\n\t" NN_NEXT_NOISE NN_NEXT_NOISE
+                                        "add %[w], %[w], #8\n\t"
+                                        "cmp %[x], %[end]\n\t"
+                                        "bne 1b\n"
+                                        "3:"
+                : [x] "+&r"(at), [w] "+&r"(w), [c] "+&r"(c), [x0] "=&r"(x0), [x1] "=&r"(x1),
+                  [w0] "=&r"(w0), [w1] "=&r"(w1), [n0] "=&r"(n0), [n1] "=&r"(n1)
+                :
+                [f] "r"(f), [step] "r"(step), [end] "r"(&wide[fours]), [p] "i"(p), [up] "i"(16 - p)
+                : "cc", "memory");
         }
         for (i = fours; i < columns; i++) {
             const int32_t moved = (f * wide[i] + nn_noise(draw, i, p)) >> p;
