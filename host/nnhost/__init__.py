@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnhost.api import load_project, simulate, virtual_board
+    from nnhost.api import load_project, simulate, simulate_many, virtual_board
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_project", "simulate", "virtual_board"]
+__all__ = ["__version__", "load_project", "simulate", "simulate_many", "virtual_board"]
 
 
 def __getattr__(name: str) -> object:

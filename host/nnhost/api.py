@@ -10,9 +10,10 @@ from nnhost.boards import get
 from nnhost.errors import UsageError
 from nnhost.project import Project, load_project
 from nnhost.simulation import simulate
+from nnhost.spread import simulate_many
 from nnhost.twin import Twin
 
-__all__ = ["load_project", "simulate", "virtual_board"]
+__all__ = ["load_project", "simulate", "simulate_many", "virtual_board"]
 
 
 @contextmanager

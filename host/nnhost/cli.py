@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nnhost.bench import Cost
     from nnhost.boards import Board
     from nnhost.build import Built
+    from nnhost.outcome import Result
     from nnhost.project import Project
     from nnhost.verify import Verdict
 
@@ -271,19 +272,92 @@ def watch(
     return INTERRUPTED if result.stopped else 0
 
 
-@verbs.command(examples=["simulate", "simulate --engine native --epochs 50", "simulate --json"])
+@verbs.command(
+    examples=[
+        "simulate",
+        "simulate --engine native --epochs 50",
+        "simulate --seeds 32",
+        "simulate --seeds 8 --sweep train.lr=0.01,0.02,0.04",
+    ]
+)
 @click.option(
-    "--engine", type=click.Choice(["numpy", "native"]), default="numpy", show_default=True
+    "--engine",
+    type=click.Choice(["numpy", "native"]),
+    help="numpy, the reference (default), or native, compiled C (default for many).",
 )
 @_lengths
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Train from N seeds.")
+@click.option("--sweep", metavar="KEY=V1,V2...", help="Train with each of these settings.")
 @_settings
-def simulate(settings: Settings, engine: str, epochs: int | None, steps: int | None) -> None:
-    """Train without a board, to the same bits."""
+def simulate(
+    settings: Settings,
+    engine: str | None,
+    epochs: int | None,
+    steps: int | None,
+    seeds: int | None,
+    sweep: str | None,
+) -> None:
+    """Train without a board, to the same bits.
+
+    With --seeds or --sweep many trainings go on at once, and the spread of the results is shown.
+    Seeds count from nn.toml's on.
+    """
+    if seeds or sweep:
+        _simulate_many(settings, engine or "native", epochs, steps, seeds or 1, sweep)
+        return
     from nnhost.view import make_view
     from nnhost.watch import watch_simulation
 
     view = make_view(json=settings.json, steps=False)
-    watch_simulation(settings.project(), engine, view, epochs=epochs, steps=steps)
+    watch_simulation(settings.project(), engine or "numpy", view, epochs=epochs, steps=steps)
+
+
+def _simulate_many(
+    settings: Settings,
+    engine: str,
+    epochs: int | None,
+    steps: int | None,
+    seeds: int,
+    sweep: str | None,
+) -> None:
+    """Every setting with every seed."""
+    from nnhost.project import load_project
+    from nnhost.spread import Study, simulate_many, with_seeds
+    from nnhost.spread import sweep as swept
+
+    candidates = swept(sweep) if sweep else [""]
+    projects = []
+    for setting in candidates:
+        overrides = [*settings.overrides, *([setting] if setting else [])]
+        projects += with_seeds(load_project(settings.root, overrides), seeds)
+    with _working(settings, f"training {len(projects)} nets") as say:
+        done = 0
+
+        def tell(at: int, result: Result) -> None:
+            nonlocal done
+            done += 1
+            say(f"{done}/{len(projects)}")
+            if settings.json:
+                run = {"set": candidates[at // seeds], "seed": projects[at].train.seed}
+                emit(result.event() | {"event": "run"} | run, sys.stdout)
+
+        results = simulate_many(projects, engine, epochs, steps, tell)
+    studies = [
+        Study(
+            setting,
+            tuple(project.train.seed for project in projects[at * seeds : (at + 1) * seeds]),
+            tuple(results[at * seeds : (at + 1) * seeds]),
+        )
+        for at, setting in enumerate(candidates)
+    ]
+    if settings.json:
+        for study in studies:
+            emit(study.event(), sys.stdout)
+        emit({"event": "done", "runs": len(results)}, sys.stdout)
+        return
+    from nnhost.tables import studies_table
+
+    _console(settings).print(studies_table(studies))
 
 
 @verbs.command(examples=["verify", "verify --board all", "verify --board sim8052 --board qemu-m0"])

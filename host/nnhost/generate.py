@@ -18,7 +18,7 @@ import numpy as np
 
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
-from nnhost.data import load
+from nnhost.data import Dataset, load
 from nnhost.emit_c import Function, c_name, declaration, literal, sections, table_definition
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
@@ -113,13 +113,13 @@ def prepare(project: Project) -> Network:
     """Read the data, plan the net and lower it. Raises `NnhostError` for the user's mistakes."""
     data = load(project.data, project.train.seed, project.root)
     plan = make_plan(project, data)
-    return Network(
-        project,
-        plan,
-        lower(plan),
-        plan.samples(data.x_train, data.y_train),
-        plan.samples(data.x_test, data.y_test),
-    )
+    return network_of(project, data, plan, lower(plan))
+
+
+def network_of(project: Project, data: Dataset, plan: Plan, program: Program) -> Network:
+    """A project whose net has been lowered before."""
+    train = plan.samples(data.x_train, data.y_train)
+    return Network(project, plan, program, train, plan.samples(data.x_test, data.y_test))
 
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:

@@ -26,6 +26,10 @@ OnStep = Callable[[Progress], None]
 OnSteps = Callable[[Progress, Sequence[float]], None]
 
 
+def _ignore(last: Progress, losses: Sequence[float]) -> None:
+    pass
+
+
 def simulate(
     project: Project,
     engine: str = "numpy",
@@ -102,8 +106,14 @@ def _numpy(network: Network, total: int, on_steps: OnSteps) -> Result:
 
 
 def _native(network: Network, total: int, on_steps: OnSteps) -> Result:
+    return train_native(NativeEngine(network.plan, network.program), network, total, on_steps)
+
+
+def train_native(
+    engine: NativeEngine, network: Network, total: int, on_steps: OnSteps = _ignore
+) -> Result:
+    """Train `total` steps from a reset on an engine of the network's plan."""
     plan = network.plan
-    engine = NativeEngine(plan, network.program)
     engine.reset(network.project.train.seed)
     epochs = -(-total // plan.rows)
     losses = array("d")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,7 +11,9 @@ from rich.text import Text
 from nnhost.bench import Cost
 from nnhost.boards import Board
 from nnhost.build import Built
+from nnhost.curve import Curve
 from nnhost.doctor import Check
+from nnhost.spread import Study, spreads
 from nnhost.verify import Verdict
 
 _OUTCOME_STYLES = {"exact": "green", "refused": "yellow", "differs": "bold red", "failed": "red"}
@@ -72,6 +74,32 @@ def verdicts_table(verdicts: Iterable[Verdict]) -> RenderableType:
             v.message.replace(f"{v.board}: ", ""),
         )  # fmt: skip
     return table
+
+
+def studies_table(studies: Sequence[Study]) -> RenderableType:
+    """The spread of each study's figures; the course of the loss, if there is one study."""
+    table = _table("", "", ">mean", ">std", ">worst", ">best", ">seed")
+    for study in studies:
+        title = study.setting or f"{len(study.seeds)} seeds from {study.seeds[0]} on"
+        for spread in spreads(study.results):
+            share = spread.name.endswith("accuracy")
+            mean, std, worst, best = (
+                f"{100 * value:.1f} %" if share else f"{value:.4f}"
+                for value in (spread.mean, spread.std, spread.worst, spread.best)
+            )
+            table.add_row(
+                Text(title, "bold"), spread.name.replace("_", " "), Text(mean, "bold"), std, worst,
+                best, str(study.seeds[spread.best_run]),
+            )  # fmt: skip
+            title = ""
+    if len(studies) > 1:
+        return table
+    losses = studies[0].losses()
+    curve = Curve(len(losses))
+    curve.extend(losses)
+    lines, top = curve.draw(80, 5)
+    head = Text(f"mean loss of {len(losses):,} steps, from 0 to {top:.2f}", "dim")
+    return Group(table, "", head, *(Text(line, "cyan") for line in lines))
 
 
 def costs_table(costs: Iterable[Cost]) -> RenderableType:

@@ -202,6 +202,16 @@ def test_a_reader_that_has_enough_is_no_error(folder):
         assert process.wait(30) == 1
 
 
+def test_help_is_quick_because_it_imports_little() -> None:
+    code = "import sys; from nnhost.cli import main\n" \
+        "try: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in done.stderr.split()}
+    assert not modules & {"numpy", "rich", "platformio", "serial", "SCons", "tomllib", "asyncio"}
+    own = {name for name in done.stderr.split() if name.startswith("nnhost.")}
+    assert own == {"nnhost.cli", "nnhost.errors", "nnhost.output"}
+
+
 # ---- simulate ----
 
 
@@ -225,6 +235,22 @@ def test_both_engines_print_one_digest(call, folder):
     digests = [out.splitlines()[-1] for out in outs]
     assert digests[0] == digests[1]
     assert digests[0].startswith("digest of the state ")
+
+
+def test_many_trainings_at_once(call, folder):
+    many = ["simulate", "--seeds", "3", "--sweep", "train.lr=0.01,0.02", "--steps", "60"]
+    code, out, _ = call("-C", folder, *many, "--json")
+    assert code == 0
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [e["event"] for e in events] == ["run"] * 6 + ["spread"] * 2 + ["done"]
+    single = ["--set", "train.lr=0.02", "--set", "train.seed=3", "--steps", "60", "--json"]
+    alone = json.loads(call("-C", folder, "simulate", *single)[1])
+    (same,) = [e for e in events if (e.get("set"), e.get("seed")) == ("train.lr=0.02", 3)]
+    assert same["digest"] == alone["digest"]
+    code, out, _ = call("-C", folder, *many)
+    assert code == 0
+    assert "train.lr=0.02  test accuracy" in out
+    assert "3 seeds from 1 on" in call("-C", folder, "simulate", "--seeds", "3", "--steps", "9")[1]
 
 
 # ---- new, boards, doctor ----

@@ -116,6 +116,8 @@ def _number(cell: str) -> float:
 
 def _numbers(cells: list[str], names: list[str], place: str) -> list[float]:
     try:
+        if "_" not in "".join(cells):  # else `_number` says which
+            return list(map(float, cells))
         return [_number(cell) for cell in cells]
     except ValueError:
         column = next(i for i, cell in enumerate(cells) if not _is_number(cell))

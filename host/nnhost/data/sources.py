@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 from nnhost.data.array_files import idx_labels_name, read_idx, read_npz
@@ -19,6 +20,7 @@ SHIPPED = {
     "breast_cancer": "breast_cancer.csv",
     "digits": "digits.csv.gz",
 }
+_TEXT = (".csv", ".tsv", ".txt")
 TRUTH_TABLES = {"xor"}
 """Sets whose rows are all there is: none can be held out."""
 
@@ -26,30 +28,47 @@ TRUTH_TABLES = {"xor"}
 def read(source: str, label: str | None, root: Path) -> Samples:
     """The samples of a shipped set, or of a file at `source`, relative to `root`.
 
+    The last files stay in memory as long as they do not change: the arrays are shared.
     Raises UsageError for a name that leads nowhere, NnhostError for a file with faults.
     """
-    if source in SHIPPED:
-        return read_csv(_content(_SETS / SHIPPED[source]), source, label)
-    path = root / Path(source).expanduser()
+    path = _SETS / SHIPPED[source] if source in SHIPPED else root / Path(source).expanduser()
     if not path.is_file():
         raise UsageError(
             f"[data] source: no file {path}, nor a shipped set {quote(source)}",
             help=nearest(source, SHIPPED),
         )
     name = path.name.lower().removesuffix(".gz")
-    if label is not None and not name.endswith((".csv", ".tsv", ".txt")):
+    if label is not None and not name.endswith(_TEXT):
         raise UsageError("[data] label names a column of a CSV file", help=f"{source} has none")
-    if name.endswith((".csv", ".tsv", ".txt")):
-        return read_csv(_content(path), source, label)
-    if name.endswith(".npz"):
-        return read_npz(_content(path), source)
-    if "images" in name and "idx" in name:
-        labels = path.with_name(idx_labels_name(path.name))
-        return read_idx(_content(path), _content(labels), source, labels.name)
-    raise UsageError(
-        f"[data] source: {source} is of no kind that can be read",
-        help="CSV (.csv, .tsv, .txt), .npz, or IDX (...-images-idx3-ubyte), also with .gz",
-    )
+    files = (path, path.with_name(idx_labels_name(path.name))) if _is_idx(name) else (path,)
+    stamps = tuple((at.stat().st_mtime_ns, at.stat().st_size) for at in files if at.exists())
+    return _read(source, label, files, stamps)
+
+
+def _is_idx(name: str) -> bool:
+    return "images" in name and "idx" in name
+
+
+@lru_cache(maxsize=4)
+def _read(
+    source: str, label: str | None, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]
+) -> Samples:
+    """`files` as they are at the time of `stamps`; the second holds the labels of the first."""
+    path, name = files[0], files[0].name.lower().removesuffix(".gz")
+    if name.endswith(_TEXT):
+        samples = read_csv(_content(path), source, label)
+    elif name.endswith(".npz"):
+        samples = read_npz(_content(path), source)
+    elif _is_idx(name):
+        samples = read_idx(_content(path), _content(files[1]), source, files[1].name)
+    else:
+        raise UsageError(
+            f"[data] source: {source} is of no kind that can be read",
+            help="CSV (.csv, .tsv, .txt), .npz, or IDX (...-images-idx3-ubyte), also with .gz",
+        )
+    for shared in (samples.x, samples.labels):
+        shared.setflags(write=False)
+    return samples
 
 
 def _content(path: Path) -> bytes:

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-_MASK = (1 << 64) - 1
-
 
 def split(strata: NDArray[np.int64], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Row numbers for training and for testing, both in an order drawn from `seed` (16 bits).
@@ -30,12 +28,15 @@ def split(strata: NDArray[np.int64], share: float, seed: int) -> tuple[list[int]
 
 
 def _shuffled(rows: Iterable[int], stream: int) -> list[int]:
-    return sorted(rows, key=lambda row: _splitmix64(stream << 32 | row))
+    numbers = np.fromiter(rows, np.uint64)
+    order = np.argsort(_splitmix64(numbers | np.uint64(stream << 32)))
+    shuffled: list[int] = numbers[order].tolist()
+    return shuffled
 
 
-def _splitmix64(number: int) -> int:
-    """One step of the generator splitmix64: a bijection, so no two rows are equal."""
-    number = (number + 0x9E3779B97F4A7C15) & _MASK
-    number = ((number ^ number >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-    number = ((number ^ number >> 27) * 0x94D049BB133111EB) & _MASK
-    return number ^ number >> 31
+def _splitmix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One step of the generator splitmix64, modulo 2^64: a bijection, so no two are equal."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ numbers >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ numbers >> np.uint64(31)
