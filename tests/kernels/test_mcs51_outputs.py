@@ -12,13 +12,15 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
+from math import prod
 from pathlib import Path
 
 import pytest
 
 from nnhost import boards
 from nnhost.generate import board_sources, prepare
-from nnhost.ir import Const, Draw, Expr, Interval, Load, Op, Reduce, Var, type_bytes
+from nnhost.ir import Const, Draw, Expr, Interval, Load, Op, Reduce, Var, type_bytes, walk
 from nnhost.kernels.mcs51_outputs import RULES
 from nnhost.kernels.rules import Hole, LoopRule
 from nnhost.losses.softmax_cross_entropy import EXP
@@ -95,16 +97,34 @@ void main(void) {
 
 @dataclass
 class Case:
-    """One call for a rule: what the holes hold, the number of rounds, the generator's state, and
-    where the arrays begin."""
+    """One call for a rule: what the holes hold, the rounds of the outer loop (1 if there is none)
+    and of the inner, the generator's state, and where the arrays begin."""
 
     rule: LoopRule
+    rows: int
     n: int
     scalars: dict[Hole, int]
     arrays: dict[Hole, list[int]]
     state: int
     at: int
     places: dict[Hole, int] = field(default_factory=dict)
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        """The trees of the rule."""
+        rule = self.rule
+        return tuple(e for e in (rule.dst, rule.pattern, *(rule.then or ())) if e is not None)
+
+    def index(self, hole: Hole) -> tuple[Expr, ...]:
+        """How the rule reaches an array's elements."""
+        loads = (e for root in self.roots for e in walk(root) if isinstance(e, Load))
+        return next(load.index for load in loads if load.buffer is hole)
+
+    def shape(self, hole: Hole) -> tuple[int, ...]:
+        """How much of an array the loops reach; all of a dimension that they do not run over."""
+        extents = {self.rule.outer: self.rows, self.rule.loop: self.n}
+        dimensions = zip(self.index(hole), hole.shape, strict=True)
+        return tuple(extents.get(i, n) if isinstance(i, Var) else n for i, n in dimensions)
 
     def memory(self, space: str) -> bytes:
         """The arrays of a space, with bytes between them that no kernel may change."""
@@ -155,7 +175,7 @@ def value(e: Expr, case: Case, at: dict[Var, int]) -> int:
             return case.scalars[hole]
         case Load(Hole() as hole, index):
             place = 0
-            for i, extent in zip(index, hole.shape, strict=True):
+            for i, extent in zip(index, case.shape(hole), strict=True):
                 place = place * extent + value(i, case, at)
             return case.arrays[hole][place]
         case Op("sel", (c, a, b)):
@@ -175,13 +195,12 @@ def expected(case: Case) -> int:
     rule = case.rule
     if rule.dst is None:
         return value(rule.pattern, case, {})
-    to = case.arrays[rule.dst.buffer]  # type: ignore[index]
-    width = 2 if rule.outer else 1
-    for i in range(case.n):
-        at = (
-            {rule.loop: i} if rule.outer is None else {rule.outer: i // width, rule.loop: i % width}
-        )
-        to[i] = value(rule.pattern, case, at)
+    extents = {rule.outer: case.rows, rule.loop: case.n}
+    for dst, pattern in ((rule.dst, rule.pattern), *((rule.then,) if rule.then else ())):
+        index = [i for i in dst.index if isinstance(i, Var)]
+        to = case.arrays[dst.buffer]  # type: ignore[index]
+        for i, point in enumerate(product(*(range(extents[v]) for v in index))):
+            to[i] = value(pattern, case, dict(zip(index, point, strict=True)))
     return 0
 
 
@@ -201,18 +220,18 @@ def cases(rule: LoopRule, longest: int) -> Iterator[Case]:
     rng = random.Random(_about(rule))
     inside = any(h.space == "NN_IDATA" for h in rule.holes)
     for n in (*range(1, 18), 40, min(longest, 50) if inside else longest):
-        n += n % 2 if rule.outer else 0
+        rows = 1 if rule.outer is None else rng.randint(1, 9)
+        n = min(n, rule.loop.extent)
         edge = rng.choice([0.1, 0.5, 0.9])
         scalars = {h: _drawn(rng, h.interval, edge) for h in rule.holes if not h.shape}
-        arrays = {}
+        at = AREA + 256 - rng.randrange(40)
+        case = Case(rule, rows, n, scalars, {}, rng.randint(1, 65535), at)
         for h in rule.holes:
             if h.space == "NN_CODE":
-                arrays[h] = list(EXP.values)
+                case.arrays[h] = list(EXP.values)
             elif h.shape:
-                size = n * h.shape[1] if len(h.shape) > 1 and rule.outer is None else n
-                arrays[h] = [_drawn(rng, h.interval, edge) for _ in range(size)]
-        at = AREA + 256 - rng.randrange(40)
-        case = Case(rule, n, scalars, arrays, rng.randint(1, 65535), at)
+                size = prod(case.shape(h))
+                case.arrays[h] = [_drawn(rng, h.interval, edge) for _ in range(size)]
         likely(case, rng)
         yield case
 
@@ -249,10 +268,12 @@ def arguments(case: Case) -> list[int]:
         if not h.shape:
             given.append(case.scalars[h])
         elif h.space == "NN_XDATA":
-            given.append(case.at + case.places[h])
+            last = case.index(h)[-1]
+            begin = last.value * type_bytes(h.c_type) if isinstance(last, Const) else 0
+            given.append(case.at + case.places[h] + begin)
         else:
             given.append(case.places.get(h, 0))
-    given += [case.n // 2, 2] if rule.outer else [case.n]
+    given += [case.rows, case.n] if rule.outer else [case.n]
     stride = [2 * rule.strided.shape[1]] if rule.strided else []
     return [*given, *stride, *rule.numbers]
 
@@ -355,7 +376,7 @@ def test_a_kernel_computes_the_patterns_of_its_rules(kernel: str, folder: Path) 
     given = [case for rule in rules for case in cases(rule, 255 if rule == rules[-1] else 20)]
     got = run(folder, given)
     for case, (outside, inside, result, state) in zip(given, got, strict=True):
-        about = f"{_about(case.rule)}, {case.n} rounds of {case.scalars}, {case.arrays}"
+        about = f"{_about(case.rule)}, {case.rows} times {case.n}: {case.scalars}, {case.arrays}"
         wanted = expected(case)
         assert outside == case.memory("NN_XDATA"), about
         assert inside == case.memory("NN_IDATA"), about
@@ -367,7 +388,8 @@ def test_a_kernel_computes_the_patterns_of_its_rules(kernel: str, folder: Path) 
     [
         ("digits", [], {"draw", "factor", "narrow", "largest", "find", "gap", "mass", "share"}),
         ("digits", ["net.preset=q16"], {"draw", "factor", "largest", "find", "mass", "share"}),
-        ("xor", ["train.lr=0.00001"], {"draw", "narrow"}),
+        ("xor", ["train.lr=0.00001"], {"draw", "narrow", "rows"}),
+        ("xor", ["train.batch=2"], {"draw", "factor", "narrow"}),
         ("xor", ["build.kernels=portable"], set()),
     ],
 )

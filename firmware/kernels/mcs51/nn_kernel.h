@@ -86,4 +86,15 @@ void nn_kernel_share(int16_t NN_XDATA *delta, const uint8_t NN_XDATA *gap,
  */
 uint16_t nn_planes_checksum(const uint8_t NN_XDATA *at, uint16_t crc, uint8_t size, uint8_t stride);
 
+/*
+ * The steps of all weights (rows times n) and biases of a layer, both unless the row's factor is 0:
+ * weight[o][i] = saturate(weight[o][i] - ((factor[o] * x[i] + d[i]) >> 8)), where
+ * d[i] = ((draw[2 * o] >> 8) + 157 * i) & 255, and for bias[o] the same with `one` for x[i] and
+ * `offset` for 157 * i. `is_signed`: x is int8_t, else uint8_t.
+ */
+void nn_kernel_rows(int16_t NN_XDATA *weight, const void NN_IDATA *x,
+                    const int16_t NN_XDATA *factor, const uint16_t NN_XDATA *draw,
+                    int16_t NN_XDATA *bias, uint8_t one, uint16_t offset, uint8_t rows, uint8_t n,
+                    uint8_t is_signed);
+
 #endif

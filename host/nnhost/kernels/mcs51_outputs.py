@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnhost.fixed import saturate
 from nnhost.ir import (
     INT8,
     INT16,
@@ -9,7 +10,9 @@ from nnhost.ir import (
     UINT8,
     UINT16,
     Draw,
+    Expr,
     Interval,
+    Load,
     Var,
     clamp,
     eq,
@@ -111,6 +114,34 @@ _SHARE = LoopRule(
     _DELTA[_I],
 )
 
+#: Layers with so few inputs are updated by one call, with their biases.
+_SMALL = 16
+_ROW, _COLUMN = Var("row", _LONGEST), Var("column", _SMALL)
+_WEIGHT = Hole("weight", (_LONGEST, _SMALL), INT16, space="NN_XDATA")
+_BIAS = _array("bias", INT16)
+_X = {"u8": _array("x", UINT8, "NN_IDATA"), "s8": _array("x", INT8, "NN_IDATA")}
+_ONE, _OFFSET = _scalar("one", UINT8), _scalar("offset", UINT16)
+
+
+def _rows(kind: str) -> LoopRule:
+    """Plain SGD."""
+
+    def moved(place: Load, x: Expr, offset: Expr) -> Expr:
+        noise = ((_PAIRS[_ROW, 1] >> 8) + offset) & 255
+        return saturate(place - ((_FACTOR[_ROW] * x + noise) >> 8))
+
+    return LoopRule(
+        "nn_kernel_rows",
+        moved(_WEIGHT[_ROW, _COLUMN], _X[kind][_COLUMN], _COLUMN * 157),
+        _COLUMN,
+        (_WEIGHT, _X[kind], _FACTOR, _PAIRS, _BIAS, _ONE, _OFFSET),
+        _WEIGHT[_ROW, _COLUMN],
+        outer=_ROW,
+        numbers=(int(kind == "s8"),),
+        then=(_BIAS[_ROW], moved(_BIAS[_ROW], _ONE(), _OFFSET())),
+    )
+
+
 RULES: Rules = (
     *_DRAWS,
     *(_factor(shift) for shift in range(1, 16)),
@@ -120,4 +151,6 @@ RULES: Rules = (
     *(_gap(shift) for shift in range(1, 9)),
     _SUM,
     _SHARE,
+    _rows("u8"),
+    _rows("s8"),
 )

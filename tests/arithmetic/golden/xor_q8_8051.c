@@ -14,9 +14,9 @@
 #include "nn_prng.h"
 
 NN_XDATA int16_t nn_weight1[4][2]; /* weights of layer 1 less 128, in 2^-12, -32768..32767 */
-NN_IDATA int16_t nn_bias1[4]; /* biases of layer 1 less 128, in 2^-12, -32768..32767 */
+NN_XDATA int16_t nn_bias1[4]; /* biases of layer 1 less 128, in 2^-12, -32768..32767 */
 NN_XDATA int16_t nn_weight2[1][4]; /* weights of layer 2 less 128, in 2^-13, -32768..32767 */
-NN_IDATA int16_t nn_bias2[1]; /* biases of layer 2 less 128, in 2^-13, -32768..32767 */
+NN_XDATA int16_t nn_bias2[1]; /* biases of layer 2 less 128, in 2^-13, -32768..32767 */
 NN_XDATA uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
 NN_IDATA int8_t nn_x[2]; /* inputs, -128..127 */
 NN_IDATA uint8_t nn_target; /* class to learn, 0..1 */
@@ -292,28 +292,9 @@ static void nn_map_factor2(void) NN_STACKED {
 }
 
 /* nn_weight2: w - lr * g */
-static void nn_map_update_weight2(void) {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        const int16_t t0 = nn_factor2[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        nn_kernel_update_s8(nn_weight2[o], nn_activation1, t0, (uint8_t)(nn_draws2[o][1] >> 8U), 4U);
-    }
-}
-
 /* nn_bias2: w - lr * g */
-static void nn_map_update_bias2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        const int16_t t0 = nn_factor2[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws2[o][1] >> 8U) + 628U); /* 628..883 */
-        const int32_t t2 = nn_kernel_multiply(t0, 128U) + (int32_t)(uint8_t)(t1 & 255U); /* -4194304..4194431 */
-        const int16_t t3 = nn_kernel_saturate(((int32_t)nn_bias2[o] - (int32_t)(int16_t)(t2 >> 8U))); /* -32768..32767 */
-        nn_bias2[o] = t3;
-    }
+static void nn_map_update_weight2(void) {
+    nn_kernel_rows(nn_weight2[0], nn_activation1, nn_factor2, &nn_draws2[0][1], nn_bias2, 128U, 628U, 1U, 4U, 1U);
 }
 
 /* nn_draws1: noise for stochastic rounding */
@@ -327,28 +308,9 @@ static void nn_map_factor1(void) {
 }
 
 /* nn_weight1: w - lr * g */
-static void nn_map_update_weight1(void) {
-    for (uint8_t o = 0U; o < 4U; o++) {
-        const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        nn_kernel_update_s8(nn_weight1[o], nn_x, t0, (uint8_t)(nn_draws1[o][1] >> 8U), 2U);
-    }
-}
-
 /* nn_bias1: w - lr * g */
-static void nn_map_update_bias1(void) {
-    for (uint8_t o = 0U; o < 4U; o++) {
-        const int16_t t0 = nn_factor1[o]; /* -32768..32767 */
-        if (t0 == 0) {
-            continue;
-        }
-        const uint16_t t1 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 314U); /* 314..569 */
-        const int32_t t2 = nn_kernel_multiply(t0, 32U) + (int32_t)(uint8_t)(t1 & 255U); /* -1048576..1048799 */
-        const int16_t t3 = nn_kernel_saturate(((int32_t)nn_bias1[o] - (int32_t)(int16_t)(t2 >> 8U))); /* -32768..32767 */
-        nn_bias1[o] = t3;
-    }
+static void nn_map_update_weight1(void) {
+    nn_kernel_rows(nn_weight1[0], nn_x, nn_factor1, &nn_draws1[0][1], nn_bias1, 32U, 314U, 4U, 2U, 1U);
 }
 
 /* nn_unused: keep the cycle long */
@@ -360,11 +322,9 @@ void nn_update(void) {
     nn_map_draw2();
     nn_map_factor2();
     nn_map_update_weight2();
-    nn_map_update_bias2();
     nn_map_draw1();
     nn_map_factor1();
     nn_map_update_weight1();
-    nn_map_update_bias1();
     nn_map_pad_draws();
 }
 
