@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 
@@ -91,12 +91,12 @@ class Buffer:
         """The value of a scalar."""
         return Load(self, ())
 
-    @property
+    @cached_property
     def c_type(self) -> str:
         """C type of an element."""
         return c_type(self.interval)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         product = 1
@@ -104,7 +104,7 @@ class Buffer:
             product *= n
         return product
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size in the memory of a board."""
         return self.size * type_bytes(self.c_type)
