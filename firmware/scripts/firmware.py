@@ -106,9 +106,14 @@ def add_sources():
         env.BuildSources(f"$BUILD_DIR/{folder.parent.name}/{folder.name}", str(folder))
 
 
+def check_size(target, source, env):
+    """Not a command line: a path may hold any sign that means something to a shell."""
+    command = [env.subst("$PYTHONEXE"), str(firmware / "scripts" / "size.py"), str(record_path)]
+    return subprocess.run([*command, target[0].get_abspath()], env=env["ENV"]).returncode
+
+
 def add_targets():
-    size = f'"$PYTHONEXE" "{firmware / "scripts" / "size.py"}" "{record_path}" "$TARGET"'
-    env.AddPostAction("$PROGPATH", env.VerboseAction(size, "Checking the size of $TARGET"))
+    env.AddPostAction("$PROGPATH", env.VerboseAction(check_size, "Checking the size of $TARGET"))
     env.AddCustomTarget(
         "train",
         env.Alias("upload"),

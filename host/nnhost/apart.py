@@ -12,8 +12,10 @@ from threading import Event
 from typing import TypeVar
 
 from nnhost.boards import Board
-from nnhost.build import Built, platformio_ini
+from nnhost.build import Built, build_log, platformio_ini
 from nnhost.data import SHIPPED
+from nnhost.errors import NnhostError
+from nnhost.files import write_atomically
 from nnhost.generate import prepare
 from nnhost.paths import firmware_dir
 from nnhost.project import Project
@@ -46,6 +48,30 @@ def side_by_side(
     return [done.result() for done in under_way]
 
 
+def _share_platforms(lasting: Path, root: Path, board: Board) -> None:
+    """What PlatformIO downloads for a real board stays with the project."""
+    if board.official:
+        platforms = lasting.resolve() / ".pio" / "platforms"
+        platforms.mkdir(parents=True, exist_ok=True)
+        (root / ".pio").mkdir()
+        (root / ".pio" / "platforms").symlink_to(platforms)
+
+
+@contextmanager
+def _lasting_help(lasting: Path, root: Path, board: Board) -> Iterator[None]:
+    """Errors name the project's folder, to which PlatformIO's output is saved, not one that is
+    gone when they are read."""
+    try:
+        yield
+    except NnhostError as error:
+        log = build_log(root, board)
+        kept = board_folder(lasting, board) / log.name
+        if str(log) in error.help:
+            write_atomically(kept, log.read_bytes())
+        error.help = error.help.replace(str(log), str(kept)).replace(str(root), str(lasting))
+        raise
+
+
 @contextmanager
 def apart(
     project: Project, board: Board, port: str | None = None, *, counting: bool = False
@@ -64,7 +90,9 @@ def apart(
         root = Path(folder)
         moved = replace(project, root=root, data=replace(project.data, source=source))
         (root / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
-        built = flash(moved, board, port)
+        _share_platforms(project.root, root, board)
+        with _lasting_help(project.root, root, board):
+            built = flash(moved, board, port)
         with Twin(
             prepare(moved),
             board.name,

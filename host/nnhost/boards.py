@@ -155,10 +155,15 @@ class Board:
         """Those of its tools that are not there."""
         return [need for need in self.tools if shutil.which(need.name) is None]
 
+    def has_platform(self, root: Path) -> bool:
+        """Whether PlatformIO has what a real board needs, for the project in `root`."""
+        folder = root / ".pio" / "platforms"
+        return self.official is not None and (folder / self.official.platform).is_dir()
+
     def as_json(self, root: Path = Path()) -> dict[str, object]:
         """The object that `nnhost boards --json` prints, for the project in `root`."""
         missing = [need.name for need in missing_packages() + self.missing_tools()]
-        if self.official and not (root / ".pio/platforms" / self.official.platform).is_dir():
+        if self.official and not self.has_platform(root):
             missing.append(f"PlatformIO's {self.official.platform}, downloaded at the first build")
         return {
             "name": self.name,

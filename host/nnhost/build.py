@@ -227,6 +227,11 @@ def _workspace(root: Path, board: Board) -> Path:
     return root / ".pio" / "nnhost" / board.name
 
 
+def build_log(root: Path, board: Board) -> Path:
+    """Where PlatformIO's output goes."""
+    return _workspace(root, board) / "pio.log"
+
+
 def _image(root: Path, board: Board) -> Path:
     return _workspace(root, board) / "build" / board.name / board.image_name
 
@@ -259,7 +264,7 @@ def _run_pio(root: Path, board: Board, arguments: Sequence[str]) -> _Output:
     command += ["--project-dir", str(root), "--environment", board.name, *arguments]
     lines = []
     with (
-        (workspace / "pio.log").open("w", encoding="utf-8") as log,
+        build_log(root, board).open("w", encoding="utf-8") as log,
         subprocess.Popen(
             command,
             env=environment,
@@ -355,7 +360,7 @@ def _failure(root: Path, board: Board, output: _Output) -> NnhostError:
         kind = CapacityError if _OVERFULL.search(message) else NnhostError
         return (DeviceError if upload else kind)(message, help=cure)
 
-    log = f"the whole output is in {_workspace(root, board) / 'pio.log'}"
+    log = f"the whole output is in {build_log(root, board)}"
     if upload:
         return DeviceError(f"{board.name} could not be flashed: {_last(output)}", help=log)
     for line in output.lines:

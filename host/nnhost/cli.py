@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnhost import __version__
-from nnhost.errors import NnhostError
+from nnhost.errors import NnhostError, UsageError
 from nnhost.output import emit
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def flash(settings: Settings, board: str | None, port: str | None) -> None:
     from nnhost.run.boards import flash as put
 
     project = settings.project()
-    record = _record(project, board)
+    record = _record(project, board, port)
     with _working(settings, f"flashing {record.name}"):
         built = put(project, record, port)
     if settings.json:
@@ -262,7 +262,7 @@ def watch(
     project = settings.project()
     result = train(
         project,
-        _record(project, board),
+        _record(project, board, port),
         make_view(json=settings.json),
         port=port,
         epochs=epochs,
@@ -308,8 +308,10 @@ def simulate(
     from nnhost.view import make_view
     from nnhost.watch import watch_simulation
 
+    project = settings.project()
+    _record(project, None)  # what nn.toml says is right, though no board is needed
     view = make_view(json=settings.json, steps=False)
-    watch_simulation(settings.project(), engine or "numpy", view, epochs=epochs, steps=steps)
+    watch_simulation(project, engine or "numpy", view, epochs=epochs, steps=steps)
 
 
 def _simulate_many(
@@ -380,6 +382,7 @@ def verify(
 
     project = settings.project()
     chosen = choose((*names, *more) or (project.board.name,))
+    _check_port(chosen, port)
     with _working(settings, f"verifying {', '.join(b.name for b in chosen)}") as say:
 
         def tell(verdict: Verdict) -> None:
@@ -459,7 +462,7 @@ def pull(settings: Settings, file: Path, board: str | None, port: str | None) ->
 
     project = settings.project()
     with _working(settings, "reading the board"):
-        pulled = read(project, _record(project, board), file, port)
+        pulled = read(project, _record(project, board, port), file, port)
     if settings.json:
         emit(pulled.event(), sys.stdout)
     else:
@@ -469,10 +472,20 @@ def pull(settings: Settings, file: Path, board: str | None, port: str | None) ->
 # ---- common to the verbs ----
 
 
-def _record(project: Project, name: str | None) -> Board:
+def _record(project: Project, name: str | None, port: str | None = None) -> Board:
+    """The board of that name, or the project's. Raises `UsageError`, also for a port that it does
+    not have."""
     from nnhost.boards import get
 
-    return get(name or project.board.name)
+    record = get(name or project.board.name)
+    _check_port([record], port)
+    return record
+
+
+def _check_port(boards: Sequence[Board], port: str | None) -> None:
+    if port and not any(board.official for board in boards):
+        names = ", ".join(board.name for board in boards)
+        raise UsageError(f"--port: {names} has no port", help="virtual boards need none")
 
 
 def _console(settings: Settings) -> Console:

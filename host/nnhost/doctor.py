@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +67,12 @@ def _folder(root: Path, board: Board) -> Check:
         check_needs(root, board)
     except NnhostError as error:
         return Check(name, False, error.message, error.help, needed=True)
+    if board.official and not board.has_platform(root):
+        return Check(
+            name, False, f"PlatformIO's {board.official.platform} is downloaded at the first build",
+            f"pio pkg install --project-dir {shlex.quote(str(root))} --environment {board.name}",
+            needed=False,
+        )  # fmt: skip
     return Check(name, True, "can be built", "", needed=True)
 
 
@@ -77,10 +85,11 @@ def _has_newlib(compiler: str) -> bool:
 
 
 def _version(program: str) -> str:
-    """The first line with a number of what the program says of itself."""
+    """The first number with points in what the program says of itself."""
     option = "-v" if program in ("sdcc", "s51") else "--version"
-    lines = _output(program, option).splitlines()
-    return next((line.strip() for line in lines if any(map(str.isdigit, line))), "installed")
+    said = _output(program, option)
+    found = re.search(r"\b\d+\.\d+\.\d+\b", said) or re.search(r"\b\d+\.\d+\b", said)
+    return found[0] if found else "installed"
 
 
 def _output(*command: str) -> str:

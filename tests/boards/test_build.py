@@ -16,6 +16,7 @@ from time import monotonic
 import pytest
 
 from nnhost import build as building
+from nnhost.apart import apart
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built, build, check_needs, compile_firmware, platformio_ini
 from nnhost.errors import DeviceError, NnhostError
@@ -270,6 +271,38 @@ def test_pio_by_hand(xor_project: Path) -> None:
     config = json.loads(pio("project", "config", "--json-output").stdout)
     environments = {section.removeprefix("env:") for section, _ in config if "env:" in section}
     assert environments == set(BOARDS)
+
+
+def test_a_path_may_hold_quotes(tmp_path: Path) -> None:
+    root = make_project(tmp_path / 'it\'s "mine"')
+    board = BOARDS["host"]
+    assert compile_firmware(root, board, ["--target", "upload"]).image.exists()
+    assert (root / ".nnhost" / "host" / "flash.json").exists()
+
+
+def test_help_names_no_folder_that_is_gone(
+    xor_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_REGISTRY", ("127.0.0.1", 1))
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    project = load_project(xor_project, [])
+    with (
+        pytest.raises(NnhostError, match="nordicnrf51") as caught,
+        apart(project, BOARDS["microbit"]),
+    ):
+        pass
+    assert f"--project-dir {xor_project} " in caught.value.help
+    assert (xor_project / ".pio" / "platforms").is_dir()
+
+    monkeypatch.setenv("PLATFORMIO_BUILD_FLAGS", "-Dmain=+")
+    with (
+        pytest.raises(NnhostError, match="does not compile") as caught,
+        apart(project, BOARDS["host"]),
+    ):
+        pass
+    log = caught.value.help.removeprefix("the whole output is in ")
+    assert Path(log).is_relative_to(xor_project)
+    assert Path(log).exists()
 
 
 def test_a_failed_upload_is_a_device_error(

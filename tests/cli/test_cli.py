@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -317,6 +318,31 @@ def test_a_missing_compiler(call, folder, monkeypatch):
     _, out, _ = call("boards", "--json")
     host = next(b for b in map(json.loads, out.splitlines()) if b["name"] == "host")
     assert (host["ready"], host["missing"]) == (False, ["gcc"])
+
+
+@pytest.mark.parametrize("verb", ["flash", "watch", "verify", "pull -o w.npz"])
+def test_a_virtual_board_has_no_port(call, folder, verb):
+    code, _, err = call("-C", folder, *verb.split(), "--board", "host", "--port", "/dev/ttyUSB0")
+    assert code == 2
+    assert err.splitlines()[0] == "error: --port: host has no port"
+
+
+def test_simulate_refuses_a_board_that_is_none(call, folder):
+    code, _, err = call("-C", folder, "simulate", "--set", "board.name=simstc9", "--steps", "1")
+    assert (code, err.splitlines()[1]) == (2, "help: did you mean simstc8?")
+
+
+def test_doctor_knows_versions_and_what_is_still_to_be_downloaded(call, folder):
+    out = call("-C", folder, "doctor", "--set", "board.name=microbit", "--json")[1]
+    checks = {c["name"]: c for c in map(json.loads, out.splitlines())}
+    assert all(
+        re.fullmatch(r"\d+(\.\d+)+", checks[name]["detail"])
+        for name in ("platformio", "sdcc", "gcc", "s51", "qemu-system-arm", "arm-none-eabi-gcc")
+    )
+    (board,) = [c for name, c in checks.items() if name.startswith("microbit")]
+    assert (board["ok"], board["needed"]) == (False, False)
+    assert "nordicnrf51 is downloaded" in board["detail"]
+    assert "pio pkg install" in board["cure"]
 
 
 def test_doctor_without_a_project(call, tmp_path):

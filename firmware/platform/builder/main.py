@@ -1,5 +1,7 @@
 """Builds and uploads the firmware of a virtual board; scripts/firmware.py has chosen its parts."""
 
+import subprocess
+
 from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
@@ -18,13 +20,18 @@ program = env.BuildProgram()
 AlwaysBuild(env.Alias("nobuild", program))
 Default(env.Alias("buildprog", program))
 
+
+def flash(target, source, env):
+    """Not a command line: a path may hold any sign that means something to a shell."""
+    command = [env.subst("$PYTHONEXE"), "-m", "nnhost.run.flash", env.subst("$PROJECT_DIR")]
+    command += [env["PIOENV"], source[0].get_abspath()]
+    return subprocess.run(command, env=env["ENV"]).returncode
+
+
 env.AddPlatformTarget(
     "upload",
     program,
-    env.VerboseAction(
-        '"$PYTHONEXE" -m nnhost.run.flash "$PROJECT_DIR" $PIOENV "$SOURCE"',
-        "Flashing $PIOENV with $SOURCE",
-    ),
+    env.VerboseAction(flash, "Flashing $PIOENV with $SOURCE"),
     "Upload",
     "Flash the virtual board and power it on for a moment",
 )
