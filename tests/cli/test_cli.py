@@ -332,8 +332,9 @@ def test_simulate_refuses_a_board_that_is_none(call, folder):
     assert (code, err.splitlines()[1]) == (2, "help: did you mean simstc8?")
 
 
-def test_doctor_knows_versions_and_what_is_still_to_be_downloaded(call, folder):
-    out = call("-C", folder, "doctor", "--set", "board.name=microbit", "--json")[1]
+def test_doctor_knows_versions_and_what_is_still_to_be_downloaded(call, tmp_path):
+    call("new", tmp_path / "mine")
+    out = call("-C", tmp_path / "mine", "doctor", "--set", "board.name=microbit", "--json")[1]
     checks = {c["name"]: c for c in map(json.loads, out.splitlines())}
     assert all(
         re.fullmatch(r"\d+(\.\d+)+", checks[name]["detail"])
