@@ -30,8 +30,9 @@ void nn_crc_add(const uint8_t *at, uint16_t size) {
 #else
 
 /*
- * The same in 30 machine cycles a byte, where SDCC needs 87. A pointer comes as DPTR and the space
- * in B, 0 for xdata. R6 and R7 hold the checksum, R3 and R2 count, R4 and R5 hold parts of x.
+ * The same in 29 machine cycles a byte, where SDCC needs 87. A pointer comes as DPTR and the space
+ * in B: 0 is xdata, F0 is set for the others; 0x40 is idata, read in 39 cycles a byte. R6 and R7
+ * hold the checksum, R3 and R2 count, R4 and R5 hold parts of x.
  */
 void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
     (void)at;
@@ -40,13 +41,15 @@ void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
             "mov r3, (_nn_crc_add_PARM_2 + 1) \n"
             "mov r6, _high \n"
             "mov r7, _low \n"
+            "mov a, b \n"
+            "add a, #0xFF \n"
+            "mov f0, c \n"
             "mov a, r2 \n"
             "jz 1$ \n"
             "inc r3 \n" /* the last, partial turn of the outer loop */
             "1$: mov a, r3 \n"
             "jz 5$ \n"
-            "2$: mov a, b \n"
-            "jnz 4$ \n"
+            "2$: jb f0, 4$ \n"
             "movx a, @dptr \n"
             "3$: inc dptr \n"
             "xrl a, r6 \n"
@@ -75,7 +78,12 @@ void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
             "mov _high, r6 \n"
             "mov _low, r7 \n"
             "5$: ret \n"
-            "4$: lcall __gptrget \n"
+            "4$: mov a, b \n"
+            "cjne a, #0x40, 6$ \n"
+            "mov r0, dpl \n"
+            "mov a, @r0 \n"
+            "sjmp 3$ \n"
+            "6$: lcall __gptrget \n"
             "sjmp 3$ \n");
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 from nnhost.errors import DeviceError, DifferenceError, UsageError
 from nnhost.generate import prepare
+from nnhost.link.digest import SLICES
 from nnhost.simulation import simulate
 from nnhost.twin import CHECKPOINT, Twin
 
@@ -117,13 +118,13 @@ def test_both_losses_are_named(twin, board, network):
     ("tensor", "index"), [("weight1", (2, 1)), ("weight2", (0, 3)), ("bias2", (0,))]
 )
 def test_a_flipped_bit_is_found_and_named(twin, board, tmp_path, tensor, index):
-    """Within 32 steps by a slice, whatever the bit does to the loss."""
+    """Within a turn of the slices, whatever the bit does to the loss."""
     board.faults[10] = flip(tensor, *index)
     with pytest.raises(DifferenceError) as caught:
         twin.train()
     (path,) = (tmp_path / "evidence").iterdir()
     step = json.loads(path.read_text())["step"]
-    assert 10 <= step <= 42
+    assert 10 <= step <= 10 + SLICES
     kept = evidence(tmp_path, step)
     elements = {(e["tensor"], tuple(e["index"])) for e in kept["differing"]}
     assert (tensor, index) in elements
