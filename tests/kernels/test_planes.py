@@ -247,6 +247,13 @@ def test_layers_of_every_size_step_as_the_simulator_does(size: int, tmp_path: Pa
         ((33, 20, 2), "range", {"activation": "sigmoid", "loss": "binary-cross-entropy"}),
         ((9, 5, 6, 4), "z-score", {"loss": "mse"}),
         ((60, 2), "range", {"lr": 1e-4}),
+        ((7, 17, 4), "range", {"optimizer": "momentum"}),
+        ((17, 6, 3), "z-score", {"optimizer": "momentum", "lr": 1e-3, "activation": "tanh"}),
+        ((20, 9, 5), "range", {"optimizer": "momentum", "lr": 1e-4, "momentum": 0.99}),
+        ((13, 8, 3), "range", {"optimizer": "momentum", "batch": 4, "lr": 0.01}),
+        ((12, 18, 3), "z-score", {"optimizer": "momentum", "batch": 2, "momentum": 0.45}),
+        ((13, 8, 3), "range", {"batch": 4}),
+        ((9, 5, 3), "z-score", {"batch": 8, "lr": 1e-3, "activation": "linear"}),
     ],
 )
 def test_other_nets_too(
@@ -260,6 +267,8 @@ def test_what_is_a_pass() -> None:
     names = ["forward1", "forward2", "backward2", "update_weight2", "update_weight1"]
     assert [p.name for p in passes.values() if p.kernel] == names
     assert all(p.rest is None for p in passes.values())
+    slots = find(network((20, 9, 3), "range", optimizer="momentum").program)
+    assert "nn_pass_velocity_weight1" in [p.kernel for p in slots.values()]
     soft = find(network((20, 9, 3), "range", activation="tanh").program)
     assert [p.name for p in soft.values() if p.rest] == ["forward1", "backward2"]
     for sizes in ((256, 9, 3), (1, 9, 3)):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nnhost.ir import Buffer, Const, Load, type_bytes
-from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums
+from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums, Velocity
 from nnhost.kernels.planes import PAGE, Block, Planes
 
 #: Where a buffer lives: its C qualifier.
@@ -32,6 +32,8 @@ def pass_file(passes: Iterable[Pass], planes: Planes, space: Space) -> list[str]
                 writer.gradient(p)
             case Step():
                 writer.step(p)
+            case Velocity():
+                writer.velocity(p)
     return writer.file()
 
 
@@ -372,7 +374,7 @@ class _Writer:
         signed = p.source.interval.lo < 0
         drive = "steps" if signed else "step"
         routine = "draw" if p.drawn else "list"
-        self.shared.setdefault(routine, self.format(DRAW if p.drawn else LIST))
+        self.shared.setdefault(routine, self.format(_draw("draw", _LISTED) if p.drawn else LIST))
         self.shared.setdefault(drive, self.format(_drive(drive, signed)))
         if signed:
             self.shared.setdefault("loops", self.format(_loops()))
@@ -389,7 +391,54 @@ class _Writer:
                 {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
             """)
 
-    def factors(self, p: Step, row: int) -> str:
+    def velocity(self, p: Velocity) -> None:
+        """Column by column: slots, all of which move, and then weights."""
+        signed, batched = p.source.interval.lo < 0, p.first is not None
+        drive = "slots" + "s" * signed + f"{p.extra}" * (p.extra > 0)
+        self.shared.setdefault("draw", self.format(_draw("draw", self.each)))
+        loops = _Slots(p.decay, p.extra, batched, signed)
+        self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
+        self.put(f"_{p.kernel}::")
+        blocks = self.planes.blocks[p.matrix.weight]
+        for block in blocks:
+            self.put(f"""
+                mov stride, #{block.rows} | mov r1, #(rows + {self.rows})
+                {self.factors(p, block.first)}
+                lcall draw
+                {self.flag(p.first, "psw.1")}
+                {self.flag(p.last, "psw.5")}
+                mov next, #{_symbol(p.source)} | mov r6, #0
+                {self.runs(block, 2, drive)}
+                {self.bias(block, 2)} | mov left, #1 | mov a, #{p.one}
+                {"mov minus, #0" if signed else ""}
+                {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
+            """)
+
+    def flag(self, condition: Buffer | None, bit: str) -> str:
+        """A bit that tells whether a byte is not 0."""
+        if condition is None:
+            return ""
+        at = f"#{_symbol(condition)}"
+        read = (
+            f"mov r0, {at} | mov a, @r0"
+            if self.internal(condition)
+            else (f"mov dptr, {at} | movx a, @dptr")
+        )
+        return f"{read} | add a, #255 | mov {bit}, c"
+
+    @property
+    def each(self) -> str:
+        """How `draw` keeps the dither of every row, and behind these all factors: upper byte, with
+        its highest bit for the sign, and lower byte."""
+        return """
+            sjmp draw_keep
+            draw_none: clr a | mov r4, a | mov r5, a
+            draw_keep: mov @r0, _nn_prng_state + 1 | inc r0
+            mov a, r5 | mov c, psw.1 | mov acc.7, c | mov @r1, a | inc r1
+            mov a, r4 | mov @r1, a | inc r1
+        """
+
+    def factors(self, p: Step | Velocity, row: int) -> str:
         """What `list` or `draw` must know of the rows from `row` on."""
         if p.drawn is None:
             draws = f"({_symbol(p.draws)} + {4 * row + 3})"
@@ -418,40 +467,52 @@ _NUMBER = """
     xrl a, _nn_prng_state | mov _nn_prng_state, a | xrl _nn_prng_state + 1, a
 """
 
-#: Draws the factors, and lists the rows that have one as `list` does.
-DRAW = f"""
-    ; DPTR deltas, R1 end of the list, left the mask of the dither above its lower byte, next
-    ; 2^(16 - shift), or 0 if that is 256. A negative delta is made positive, with the complement
-    ; of the dither; F1 keeps its sign.
-    draw: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
-    draw_row:
-    {_NUMBER}
-    mov r5, _nn_prng_state | mov r6, _nn_prng_state + 1
-    {_NUMBER}
-    movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
-    orl a, r2 | jnz draw_some | ljmp draw_next
-    draw_some: mov a, r3 | mov c, acc.7 | mov psw.1, c | jnc draw_plus
-    xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
-    mov a, r5 | cpl a | mov r5, a | mov a, r6 | cpl a | mov r6, a
-    draw_plus: mov a, r6 | anl a, left | mov r6, a
-    mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
-    clr a | rlc a | mov r5, a
-    mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a | mov a, b | addc a, r5 | mov r5, a
-    mov a, next | jz draw_moved
-    mov b, r4 | mul ab | mov r4, b
-    mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
-    draw_moved: mov a, r5 | orl a, r4 | jz draw_next
+#: What `draw` does with a row: lists it as `list` does.
+_LISTED = """
+    mov a, r5 | orl a, r4 | jz draw_none
     mov a, r5 | jz draw_low | setb psw.5
     draw_low: jb psw.1, draw_minus
     inc plus | mov @r0, _nn_prng_state + 1 | inc r0 | mov a, r4 | mov @r0, a | inc r0
     mov a, r5 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
-    sjmp draw_next
+    sjmp draw_none
     draw_minus: inc minus | dec r1 | mov a, r7 | mov @r1, a | dec r1 | mov a, r5 | mov @r1, a
     dec r1 | mov a, r4 | mov @r1, a | dec r1 | mov @r1, _nn_prng_state + 1
-    draw_next: inc r7 | mov a, r7 | xrl a, stride | jz draw_end | ljmp draw_row
-    draw_end: mov begin, r1
-    ret
+    draw_none:
 """
+
+
+def _draw(name: str, keep: str) -> str:
+    """The subroutine that draws two numbers a row, and finds the row's factor R5:R4, which `keep`
+    takes with the sign in F1 and the dither in the generator; at draw_none if it is 0."""
+    return f"""
+        ; DPTR deltas, R1 end of the list, left the mask of the dither above its lower byte, next
+        ; 2^(16 - shift), or 0 if that is 256. A negative delta is made positive, with the
+        ; complement of the dither; F1 keeps its sign.
+        {name}: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
+        draw_row:
+        {_NUMBER}
+        mov r5, _nn_prng_state | mov r6, _nn_prng_state + 1
+        {_NUMBER}
+        movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
+        clr psw.1 | orl a, r2 | jnz draw_some | ljmp draw_none
+        draw_some: mov a, r3 | jnb acc.7, draw_plus | setb psw.1
+        xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
+        mov a, r5 | cpl a | mov r5, a | mov a, r6 | cpl a | mov r6, a
+        draw_plus: mov a, r6 | anl a, left | mov r6, a
+        mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
+        clr a | rlc a | mov r5, a
+        mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a
+        mov a, b | addc a, r5 | mov r5, a
+        mov a, next | jz draw_moved
+        mov b, r4 | mul ab | mov r4, b
+        mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
+        draw_moved:
+        {keep}
+        inc r7 | mov a, r7 | xrl a, stride | jz draw_end | ljmp draw_row
+        draw_end: mov begin, r1
+        ret
+    """
+
 
 #: Lists the rows that have a factor.
 LIST = """
@@ -575,3 +636,156 @@ def _loops() -> str:
             {wide_tail}
         """
     return text
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """The loops of a pass over slots; see `Velocity` for the fields. Of a batch F1 tells whether it
+    begins and F0 whether it ends.
+
+    With slot V and offset 32768, (v * m - p + n) >> 8 is (V * m + n + c - p) >> 8 with
+    c = 256 * (32768 - 128 * m), where V * m + n + c fits 24 bits: a borrow or carry from p means
+    saturation. v - ((p + n) >> 8) is (256 * V + 255 - n - p) >> 8.
+    """
+
+    decay: int | None
+    extra: int
+    batched: bool
+    signed: bool
+
+    def drive(self, name: str, rows: int) -> str:
+        """The subroutine that runs over R1 columns from DPTR on, for the inputs from next on with
+        the dither of the first in R6. The name with _p takes a positive input in A."""
+        sign = f"""
+            mov minus, #0 | jnb acc.7, {name}_p | cpl a | inc a | mov minus, #128
+        """
+        idle = f"""
+            mov c, psw.1 | orl c, psw.5 | jc {name}_0
+            mov a, dpl | add a, stride | mov dpl, a | sjmp {name}_n ; 0 changes nothing
+        """
+        return f"""
+            {name}: mov left, r1
+            {name}_c: mov r0, next | inc next | mov a, @r0
+            {sign if self.signed else ""}
+            {name}_p: mov r5, a | mov r0, #rows | mov r1, #(rows + {rows}) | mov r7, stride
+            jnz {name}_x | ljmp {name}_z
+            {name}_x: {self.loop(f"{name}_x", moving=True)}
+            {name}_n: mov a, r6 | add a, #157 | mov r6, a
+            djnz left, {name}_m | ret
+            {name}_m: ljmp {name}_c
+            {name}_z:
+            {idle if self.batched else ""}
+            {name}_0: {self.loop(f"{name}_0", moving=False)}
+            ljmp {name}_n
+        """
+
+    def loop(self, n: str, moving: bool) -> str:
+        """The loop over R7 rows from DPTR on, with dithers from R0 on and factors from R1 on, which
+        count if the input is `moving`. What is 0 and stays 0 takes 20 cycles."""
+        still = "mov a, @r1 | inc r1 | orl a, @r1 | dec r1 | jz {n}_k" if moving else "sjmp {n}_k"
+        skip = "inc r1 | inc r1" if moving else ""
+        return f"""
+            sjmp {n}_r
+            {n}_k: {skip}
+            {n}_i: inc r0 | inc dpl | djnz r7, {n}_r | ljmp {n}_e
+            {n}_r: movx a, @dptr | jnz {n}_v
+            inc dph | movx a, @dptr | dec dph | cjne a, #128, {n}_o
+            {still.format(n=n)}
+            {n}_o: clr a
+            {n}_v: {self.begin(n)}
+            {self.move(n) if moving else ""}
+            {n}_s: mov a, r4 | movx @dptr, a | dec dph | mov a, r3 | movx @dptr, a ; 7
+            {f"jnb psw.5, {n}_t" if self.batched else ""}
+            {self.apply(n)}
+            {n}_t: {"inc r1 |" if moving else ""} ljmp {n}_i
+            {self.saturate(n)}
+            {self.outside(n) if moving else ""}
+            {n}_e:
+        """
+
+    def begin(self, n: str) -> str:
+        """R4:R3:R2 = the slot's part of the sum, which p is to be subtracted from. A is the slot's
+        lower byte, and DPTR goes on to the upper one."""
+        noise = "mov a, @r0 | add a, r6"
+        kept = f"mov r3, a | {noise} | cpl a | mov r2, a | inc dph | movx a, @dptr | mov r4, a"
+        if self.decay is None:
+            return f"{kept} | jnb psw.1, {n}_p | mov r3, #0 | mov r4, #128\n{n}_p:"
+        offset = 32768 - 128 * self.decay
+        half = "mov a, r3 | add a, #128 | mov r3, a | clr a | addc a, r4 | mov r4, a"
+        decayed = f"""
+            mov r3, a | {noise} | mov r2, a ; 4
+            mov a, r3 | mov b, #{self.decay} | mul ab ; 7
+            add a, r2 | mov r2, a | clr a | addc a, b | mov r3, a ; 5
+            inc dph | movx a, @dptr | mov b, #{self.decay} | mul ab ; 9
+            add a, r3 | mov r3, a | mov a, b | addc a, #{offset >> 8} | mov r4, a ; 5
+            {half if offset & 255 else ""}
+        """
+        if not self.batched:
+            return decayed
+        return f"jnb psw.1, {n}_l\n{decayed}\nsjmp {n}_p\n{n}_l: {kept}\n{n}_p:"
+
+    def move(self, n: str) -> str:
+        """Subtract p, the product of input and factor; what is rarer is `outside`."""
+        sign = "| xrl a, minus" if self.signed else ""
+        return f"""
+            mov a, @r1 {sign} | jz {n}_y | ljmp {n}_q
+            {n}_y: inc r1 | mov a, @r1 | jz {n}_s ; 7
+            mov b, r5 | mul ab | xch a, r2 | clr c | subb a, r2 ; 9
+            mov a, r3 | subb a, b | mov r3, a | jnc {n}_s ; 5
+            mov a, r4 | jnz {n}_on | ljmp {n}_b
+            {n}_on: dec r4
+        """
+
+    @staticmethod
+    def outside(n: str) -> str:
+        """The upper byte of a factor, negative products, and the ends."""
+        return f"""
+            {n}_q: jb acc.7, {n}_m
+            mov b, r5 | mul ab | xch a, r3 | clr c | subb a, r3 | mov r3, a
+            mov a, r4 | subb a, b | mov r4, a | jc {n}_under | ljmp {n}_y
+            {n}_under: inc r1
+            {n}_b: clr a | mov r3, a | mov r4, a | ljmp {n}_s
+            {n}_m: anl a, #127 | jz {n}_g
+            mov b, r5 | mul ab | add a, r3 | mov r3, a | mov a, b | addc a, r4 | mov r4, a
+            jc {n}_w
+            {n}_g: inc r1 | mov a, @r1 | jz {n}_a
+            mov b, r5 | mul ab | add a, r2 | mov a, b | addc a, r3 | mov r3, a | jnc {n}_a
+            inc r4 | cjne r4, #0, {n}_a | sjmp {n}_f
+            {n}_w: inc r1
+            {n}_f: mov r3, #255 | mov r4, #255
+            {n}_a: ljmp {n}_s
+        """
+
+    def apply(self, n: str) -> str:
+        """Add the slot to the weight: R4 is made the upper byte of what is added, with its sign."""
+        if self.extra:
+            narrow = 1 << 8 - self.extra  # times this, the upper byte of a product is a shift
+            value = f"""
+                mov a, @r0 | add a, r6 | mov b, #{1 << self.extra} | mul ab | mov a, b ; 9
+                add a, r3 | mov r3, a | clr a | addc a, r4 | jc {n}_z ; 6
+                mov b, #{narrow} | mul ab | mov r2, a | mov a, b | add a, #{256 - narrow // 2} ; 9
+                mov r4, a | mov a, r3 | mov b, #{narrow} | mul ab | mov a, b | orl a, r2 ; 10
+                mov r3, a
+                {n}_x:
+            """
+        else:
+            value = "mov a, r4 | xrl a, #128 | mov r4, a ; 3"
+        return f"""
+            {value}
+            dec dph | dec dph | movx a, @dptr | add a, r3 | movx @dptr, a ; 7
+            mov a, r4 | jnz {n}_h | jnc {n}_d ; 5
+            {n}_u: inc dph | movx a, @dptr | xrl a, #128 | addc a, r4 | jb ov, {n}_c
+            xrl a, #128 | movx @dptr, a | dec dph
+            {n}_d: inc dph | inc dph
+        """
+
+    def saturate(self, n: str) -> str:
+        """Upper bytes that change, and the ends of the weights and of the slots."""
+        text = f"""
+            {n}_h: inc a | jnz {n}_u | jc {n}_d | sjmp {n}_u
+            {n}_c: mov a, r4 | rlc a | subb a, acc | cpl a
+            movx @dptr, a | dec dph | movx @dptr, a | sjmp {n}_d
+        """
+        if self.extra:
+            text += f"{n}_z: mov r3, #0 | mov r4, #{1 << 7 - self.extra} | sjmp {n}_x"
+        return text

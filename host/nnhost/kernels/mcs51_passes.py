@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import product
 
 from nnhost.fixed import saturate
 from nnhost.ir import (
@@ -24,12 +24,14 @@ from nnhost.ir import (
     Interval,
     Load,
     Map,
+    Op,
     Program,
     Reduce,
     Var,
     c_type,
     clamp,
     interval,
+    op,
     rounded_shift,
     sel,
     substitute,
@@ -137,7 +139,7 @@ class Step(Pass):
     one: int
     factor: Buffer
     draws: Buffer
-    drawn: Factors | None = None
+    drawn: Factors | None
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -156,9 +158,50 @@ class Step(Pass):
         return (rate.buffer,) if isinstance(rate, Load) else ()
 
 
+@dataclass(frozen=True)
+class Velocity(Pass):
+    """Slots and then weights. A slot becomes (slot * decay - p + noise) >> 8, where p is `source`
+    or `one` times the row's factor; in a batch that is not at its `first` row it is less
+    (p + noise) >> 8, and so it is, from 0, where there is no decay. At the `last` row the weight
+    gets the slot without its `extra` bits. None: every row is the first and the last."""
+
+    source: Buffer
+    one: int
+    factor: Buffer
+    draws: Buffer
+    drawn: Factors | None
+    decay: int | None
+    extra: int
+    first: Buffer | None
+    last: Buffer | None
+
+    @property
+    def inside(self) -> tuple[Buffer, ...]:
+        """See `Pass.inside`."""
+        return (self.source,)
+
+    @property
+    def outside(self) -> tuple[Buffer, ...]:
+        """See `Pass.outside`."""
+        assert self.drawn is not None
+        return (self.drawn.delta,)
+
+    @property
+    def other(self) -> tuple[Buffer, ...]:
+        """See `Pass.other`."""
+        assert self.drawn is not None
+        rate = self.drawn.rate
+        scalars = (self.first, self.last, rate.buffer if isinstance(rate, Load) else None)
+        return tuple(b for b in scalars if b)
+
+
 _ROW, _COLUMN = Var("row", LONGEST), Var("column", LONGEST)
 _WEIGHT = Hole("weight", (LONGEST, LONGEST), INT16)
 _BIAS = Hole("bias", (LONGEST,), INT16)
+_SLOT = Hole("slot", (LONGEST, LONGEST), INT16)
+_BIAS_SLOT = Hole("bias_slot", (LONGEST,), INT16)
+_DECAY = Hole("decay", (), UINT8)
+_FIRST = Hole("first", (), Interval(0, 1))
 _ONE = Hole("one", (), Interval(1, 255))
 _FACTOR = Hole("factor", (LONGEST,), INT16)
 _DRAWS = Hole("draws", (LONGEST, 2), UINT16)
@@ -179,9 +222,39 @@ def _gradient() -> Expr:
     return total(_ROW, (_WEIGHT[_ROW, _COLUMN] >> 8) * _SEEN[_ROW])
 
 
+def _noise(column: Expr) -> Expr:
+    return ((_DRAWS[_ROW, 1] >> 8) + column) & 255
+
+
+def _step(x: Expr, column: Expr) -> Expr:
+    return (_FACTOR[_ROW] * x + _noise(column)) >> 8
+
+
 def _stepped(place: Load, x: Expr, column: Expr) -> Expr:
-    noise = ((_DRAWS[_ROW, 1] >> 8) + column) & 255
-    return saturate(place - ((_FACTOR[_ROW] * x + noise) >> 8))
+    """SGD."""
+    return saturate(place - _step(x, column))
+
+
+def _moved(slot: Load, x: Expr, column: Expr) -> Expr:
+    """Momentum where each row is a batch."""
+    return saturate((slot * _DECAY() - _FACTOR[_ROW] * x + _noise(column)) >> 8)
+
+
+def _moved_in_batch(slot: Load, x: Expr, column: Expr) -> Expr:
+    """Momentum."""
+    decayed = (slot * _DECAY() - _FACTOR[_ROW] * x + _noise(column)) >> 8
+    return saturate(sel(_FIRST(), decayed, slot - _step(x, column)))
+
+
+def _gathered(slot: Load, x: Expr, column: Expr) -> Expr:
+    """SGD over a batch."""
+    return saturate(sel(_FIRST(), 0, slot) - _step(x, column))
+
+
+def _applied(place: Load, slot: Load, column: Expr, extra: int) -> Expr:
+    """A weight with its slot."""
+    noise = _noise(column) >> (8 - extra)
+    return saturate(place + ((slot + noise) >> extra if extra else slot))
 
 
 def find(program: Program) -> dict[str, Pass]:
@@ -194,27 +267,29 @@ def find(program: Program) -> dict[str, Pass]:
             weight, bias = found.arrays[_WEIGHT].buffer, found.arrays[_BIAS].buffer
             matrices[weight] = Matrix(weight, bias)
             passes[m.name] = _sums_pass(m, e, matrices[weight], found.arrays[x].buffer, _one(found))
-    kept = [b for matrix in matrices.values() for b in matrix.buffers]
+    update = program.sections["update"]
+    for at, m in enumerate(update):
+        if m.dst in matrices and update[at - 1].dst in program.state:
+            slots = (update[at - 1].dst, update[at + 1].dst)
+            matrices[m.dst] = replace(matrices[m.dst], slots=slots)
+    kept = [b for matrix in matrices.values() for b in (matrix.weight, matrix.bias)]
+    kept += [b for matrix in matrices.values() for b in matrix.slots or ()]
     if kept != list(program.state[: len(kept)]):
         return {}
+    for name, p in passes.items():
+        passes[name] = replace(p, matrix=matrices[p.matrix.weight])
     for m in program.sections["backward"]:
         for found, e in _gradients_in(m):
-            matrix = matrices.get(found.arrays[_WEIGHT].buffer)
-            if matrix is not None:
-                passes[m.name] = _gradient_pass(m, e, matrix, found)
-    update = program.sections["update"]
-    for at, (first, second) in enumerate(pairwise(update)):
-        matrix = matrices.get(first.dst)
-        step = matrix and _step_pass(first, second, matrix)
-        if step and matrix:
-            covered = [second]
-            drawn = _factors(update[at - 2 : at], step)
-            alone = [m for m in program.maps() if {step.factor, step.draws} & set(buffers(m))]
-            if drawn and alone == update[at - 2 : at + 2]:
-                step = replace(step, drawn=drawn)
-                covered += update[at - 2 : at]
-            passes[first.name] = step
-            passes |= {m.name: Pass(m.name, matrix, None, None) for m in covered}
+            weight = found.arrays[_WEIGHT].buffer
+            if weight in matrices:
+                passes[m.name] = _gradient_pass(m, e, matrices[weight], found)
+    for at, m in enumerate(update):
+        for matrix in matrices.values():
+            found_pass = _update_pass(program, at, matrix) if m.dst in matrix.buffers else None
+            if found_pass is not None:
+                covered, p = found_pass
+                passes |= {c.name: Pass(c.name, matrix, None, None) for c in covered}
+                passes[m.name] = p
     planes = {b for matrix in matrices.values() for b in matrix.buffers}
     touched = (m for name in STEP for m in program.sections[name] if planes & set(buffers(m)))
     return passes if all(m.name in passes for m in touched) else {}
@@ -317,9 +392,25 @@ def _gradient_pass(m: Map, e: Reduce, matrix: Matrix, found: Found) -> Gradient:
     return Gradient(m.name, matrix, kernel, rest, seen, result, shift, gate)
 
 
-def _factors(maps: list[Map], step: Step) -> Factors | None:
-    """How two Maps draw the numbers of a step, and find its factors."""
-    if len(maps) < 2 or maps[0].dst is not step.draws or maps[1].dst is not step.factor:
+def _update_pass(program: Program, at: int, matrix: Matrix) -> tuple[list[Map], Pass] | None:
+    """The pass that begins with a Map of the update, and all Maps that it does the work of."""
+    update = program.sections["update"]
+    maps = update[at : at + (4 if matrix.slots else 2)]
+    p = _velocity_pass(maps, matrix) if matrix.slots else _step_pass(maps, matrix)
+    if p is None:
+        return None
+    drawing = update[max(0, at - 2) : at]
+    drawn = _factors(drawing, p)
+    all_maps = [*drawing, *maps]
+    readers = (m for m in program.maps() if {p.factor, p.draws} & set(buffers(m)))
+    if drawn and all(m in all_maps for m in readers):
+        return all_maps, replace(p, drawn=drawn)
+    return None if matrix.slots else (maps, p)
+
+
+def _factors(maps: list[Map], p: Step | Velocity) -> Factors | None:
+    """How two Maps draw the numbers of an update, and find its factors."""
+    if len(maps) < 2 or maps[0].dst is not p.draws or maps[1].dst is not p.factor:
         return None
     for shift in range(8, 17):
         found = Found()
@@ -331,22 +422,66 @@ def _factors(maps: list[Map], step: Step) -> Factors | None:
     return None
 
 
-def _step_pass(first: Map, second: Map, matrix: Matrix) -> Step | None:
-    """The pass that changes weights by one Map and biases by the next."""
+def _last_column(matrix: Matrix, found: Found) -> bool:
+    """Whether the biases take the noise of the column after the inputs."""
+    return found.scalars[_OFFSET] == Const(matrix.weight.shape[1] * 157)
+
+
+def _step_pass(maps: list[Map], matrix: Matrix) -> Step | None:
+    """SGD without slots: weights, then biases."""
     for x in _X:
         found = Found()
-        weights = _stepped(_WEIGHT[_ROW, _COLUMN], x[_COLUMN], _COLUMN * 157)
-        biases = _stepped(_BIAS[_ROW], _ONE(), _OFFSET())
-        if (
-            second.dst is matrix.bias
-            and match(weights, first.expr, found)
-            and first.place == found.arrays[_WEIGHT]
-            and match(biases, second.expr, found)
-            and second.place == found.arrays[_BIAS]
-            and found.scalars[_OFFSET] == Const(matrix.weight.shape[1] * 157)
-        ):
+        patterns = [
+            (_WEIGHT[_ROW, _COLUMN], _stepped(_WEIGHT[_ROW, _COLUMN], x[_COLUMN], _COLUMN * 157)),
+            (_BIAS[_ROW], _stepped(_BIAS[_ROW], _ONE(), _OFFSET())),
+        ]
+        if _all_match(patterns, maps, found) and _last_column(matrix, found):
+            first = maps[0].name
             return Step(
-                first.name, matrix, f"nn_pass_{first.name}", None, found.arrays[x].buffer,
-                _one(found), found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer,
+                first, matrix, f"nn_pass_{first}", None, found.arrays[x].buffer, _one(found),
+                found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None,
             )  # fmt: skip
     return None
+
+
+def _velocity_pass(maps: list[Map], matrix: Matrix) -> Velocity | None:
+    """Slots of weights, weights, slots of biases, biases."""
+    weight, bias = _WEIGHT[_ROW, _COLUMN], _BIAS[_ROW]
+    slot, bias_slot = _SLOT[_ROW, _COLUMN], _BIAS_SLOT[_ROW]
+    for x, extra, kind in product(_X, range(7), (_moved, _moved_in_batch, _gathered)):
+        found = Found()
+        patterns = [
+            (slot, kind(slot, x[_COLUMN], _COLUMN * 157)),
+            (weight, _applied(weight, slot, _COLUMN * 157, extra)),
+            (bias_slot, kind(bias_slot, _ONE(), _OFFSET())),
+            (bias, _applied(bias, bias_slot, _OFFSET(), extra)),
+        ]
+        if not _all_match(patterns, maps, found) or not _last_column(matrix, found):
+            continue
+        decay = found.scalars.get(_DECAY, Const(0))
+        scalars = (found.scalars.get(_FIRST), maps[1].when)
+        first, last = (s.buffer if isinstance(s, Load) else None for s in scalars)
+        if isinstance(decay, Const) and maps[1].when == maps[3].when and (not first) == (not last):
+            name = maps[0].name
+            return Velocity(
+                name, matrix, f"nn_pass_{name}", None, found.arrays[x].buffer, _one(found),
+                found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None,
+                None if kind is _gathered else decay.value, extra, first, last,
+            )  # fmt: skip
+    return None
+
+
+def _all_match(patterns: list[tuple[Load, Expr]], maps: list[Map], found: Found) -> bool:
+    """Whether Maps write what patterns say, to the places that they say."""
+    return len(maps) == len(patterns) and all(
+        match(place, m.place, found) and any(match(p, m.expr, found) for p in _clamped(pattern))
+        for (place, pattern), m in zip(patterns, maps, strict=True)
+    )
+
+
+def _clamped(pattern: Expr) -> list[Expr]:
+    """A saturated expression, also without the ends that a proof may have left out."""
+    match pattern:
+        case Op("min", (Op("max", (inner, least)), most)):
+            return [pattern, inner, op("max", inner, least), op("min", inner, most)]
+    return [pattern]
