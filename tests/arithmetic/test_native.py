@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 
 import numpy as np
@@ -67,13 +68,30 @@ def test_rows_longer_than_a_vector_train_alike(
 
 _WRAPPERS = """
 #include "nn_kernel.h"
-int32_t dot_u8(const int16_t *w, const uint8_t *x, uint32_t n) { return nn_kernel_dot_u8(w, x, n); }
-int32_t dot_s8(const int16_t *w, const int8_t *x, uint32_t n) { return nn_kernel_dot_s8(w, x, n); }
-void update_u8(int16_t *w, const uint8_t *x, int16_t f, uint8_t d, uint32_t n) {
-    nn_kernel_update_u8(w, x, f, d, n);
-}
-void update_s8(int16_t *w, const int8_t *x, int16_t f, uint8_t d, uint32_t n) {
-    nn_kernel_update_s8(w, x, f, d, n);
+#define FOR_KIND(X) X(u8, NN_UINT8) X(s8, NN_INT8)
+#define WRAP(name, kind)                                                                          \\
+    int32_t dot_##name(const int16_t *w, const void *x, uint32_t n) {                             \\
+        return nn_kernel_dot(w, x, kind, n);                                                      \\
+    }                                                                                             \\
+    void update_##name(int16_t *w, const void *x, int16_t f, uint16_t d, uint32_t n) {            \\
+        nn_kernel_update(w, x, kind, f, d, n);                                                    \\
+    }                                                                                             \\
+    void gather_##name(int16_t *v, const void *x, int16_t f, uint16_t d, uint8_t first,           \\
+                       uint32_t n) {                                                              \\
+        nn_kernel_gather(v, x, kind, f, d, first, n);                                             \\
+    }                                                                                             \\
+    void velocity_##name(int16_t *v, const void *x, int16_t f, uint16_t d, uint8_t m,             \\
+                         uint32_t n) {                                                            \\
+        nn_kernel_velocity(v, x, kind, f, d, m, n);                                               \\
+    }                                                                                             \\
+    void batch_##name(int16_t *v, const void *x, int16_t f, uint16_t d, uint8_t m, uint8_t first, \\
+                      uint32_t n) {                                                               \\
+        nn_kernel_velocity_of_batch(v, x, kind, f, d, m, first, n);                               \\
+    }
+FOR_KIND(WRAP)
+void add(int16_t *w, const int16_t *v, uint32_t n) { nn_kernel_add(w, v, n); }
+void add_narrow(int16_t *w, const int16_t *v, uint16_t d, uint32_t n, uint32_t extra) {
+    nn_kernel_add_narrow(w, v, d, n, extra);
 }
 """
 
@@ -93,39 +111,77 @@ def kernels(
     return ctypes.CDLL(str(folder / "kernels.so"))
 
 
+def saturated(values: np.ndarray) -> list[int]:
+    return np.clip(values, -32768, 32767).tolist()
+
+
 @pytest.mark.parametrize("kind", ["u8", "s8"])
 def test_the_kernels_compute_their_patterns(kernels: ctypes.CDLL, kind: str) -> None:
-    """Random values and edges, every length up to 70, every dither."""
+    """Random values and edges, every length up to 70, every dither, momentum and narrowing."""
     rng = np.random.default_rng(1)
     dtype, least, most = (np.uint8, 0, 255) if kind == "u8" else (np.int8, -128, 127)
     for case in range(512):
         n = case % 71
-        w = rng.integers(-32768, 32768, n)
+        v, w = rng.integers(-32768, 32768, (2, n))
         x = rng.integers(least, most + 1, n)
         if case % 3 == 0:  # ends of the ranges, which saturate
-            w, x = rng.choice([-32768, 32767], n), rng.choice([least, most], n)
+            v, w = rng.choice([-32768, 32767], (2, n))
+            x = rng.choice([least, most], n)
         factor = int(rng.choice([-32768, 32767, -1, 1, rng.integers(-32768, 32768)]))
-        dither = case % 256
-        weights, inputs = w.astype(np.int16), x.astype(dtype)
-        given = weights.ctypes.data_as(ctypes.c_void_p), inputs.ctypes.data_as(ctypes.c_void_p)
-        dot = getattr(kernels, f"dot_{kind}")(*given, ctypes.c_uint32(n))
-        assert dot == int(((w >> 8) * x).sum())
-        numbers = ctypes.c_int16(factor), ctypes.c_uint8(dither), ctypes.c_uint32(n)
-        getattr(kernels, f"update_{kind}")(*given, *numbers)
-        step = (factor * x + ((dither + 157 * np.arange(n)) & 255)) >> 8
-        assert weights.tolist() == np.clip(w - step, -32768, 32767).tolist()
+        draw, momentum, first, extra = case % 256 << 8 | 77, case % 256, case % 2, 1 + case % 6
+        noise = ((draw >> 8) + 157 * np.arange(n)) & 255
+        step = (factor * x + noise) >> 8
+        decayed = (v * momentum - factor * x + noise) >> 8
+        inputs = x.astype(dtype)
+
+        def called(
+            name: str, values: np.ndarray, other: np.ndarray, *numbers: object
+        ) -> tuple[int, list[int]]:
+            """What a kernel returns, and what it makes of `values`."""
+            changed = values.astype(np.int16)
+            pointers = (a.ctypes.data_as(ctypes.c_void_p) for a in (changed, other))
+            returned = getattr(kernels, name)(*pointers, *numbers)
+            return returned, changed.tolist()
+
+        size, f, d = ctypes.c_uint32(n), ctypes.c_int16(factor), ctypes.c_uint16(draw)
+        m, one = ctypes.c_uint8(momentum), ctypes.c_uint8(first)
+        slots = v.astype(np.int16)
+        assert called(f"dot_{kind}", w, inputs, size)[0] == int(((w >> 8) * x).sum())
+        assert called(f"update_{kind}", w, inputs, f, d, size)[1] == saturated(w - step)
+        assert called(f"gather_{kind}", v, inputs, f, d, one, size)[1] == saturated(
+            (0 if first else v) - step
+        )
+        assert called(f"velocity_{kind}", v, inputs, f, d, m, size)[1] == saturated(decayed)
+        assert called(f"batch_{kind}", v, inputs, f, d, m, one, size)[1] == saturated(
+            decayed if first else v - step
+        )
+        assert called("add", w, slots, size)[1] == saturated(w + v)
+        narrow = (v + (noise >> (8 - extra))) >> extra
+        numbers = (d, size, ctypes.c_uint32(extra))
+        assert called("add_narrow", w, slots, *numbers)[1] == saturated(w + narrow)
 
 
-def test_the_kernels_are_used_and_rows_are_all_that_is_passed_over() -> None:
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([], {"dot", "update"}),
+        (["train.optimizer=momentum"], {"dot", "velocity", "add", "add_narrow"}),
+        (["train.batch=8"], {"dot", "gather", "add_narrow"}),
+        (["train.optimizer=momentum", "train.batch=8"],
+         {"dot", "velocity_of_batch", "add_narrow"}),
+        (["net.preset=q16"], set()),
+    ],
+)  # fmt: skip
+def test_which_kernels_are_used(settings: list[str], names: set[str]) -> None:
+    settings = ["net.hidden=[32]", "train.lr=0.01", *settings]
+    network = prepare(load_project(examples_dir() / "digits", settings))
+    text = sources(network.plan, network.program, Target.native())["nn_net.c"]
+    assert set(re.findall(r"nn_kernel_(\w+)\(", text)) == names
+
+
+def test_rows_are_all_that_is_passed_over() -> None:
     network = prepare(load_project(examples_dir() / "digits", ["net.hidden=[32]"]))
     text = sources(network.plan, network.program, Target.native())["nn_net.c"]
-    for kernel in (
-        "dot_u8(nn_weight1[o], nn_x, 64U)",
-        "dot_u8(nn_weight2[o], nn_activation1, 32U)",
-        "update_u8(nn_weight1[o], nn_x,",
-        "update_u8(nn_weight2[o], nn_activation1,",
-    ):
-        assert f"nn_kernel_{kernel}" in text
     assert text.count("continue;") == 2  # a row of each matrix
 
 
