@@ -40,6 +40,8 @@ MEMBERS = (
     Member("loss", "mae", ("net.loss=mae",)),
     Member("loss", "huber", ("net.loss=huber", "train.lr=0.125")),
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
+    Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
+    Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
     *(
         Member("schedule", name, (f"train.schedule={name}", "train.lr=0.0625", "train.warmup=0.5"))
         for name in SCHEDULES

@@ -50,7 +50,7 @@ def lower(plan: Plan) -> Program:
 
 def _lower(plan: Plan) -> Program:
     x = Buffer("x", (plan.n_inputs,), plan.layers[0].input.interval, "input", doc="inputs")
-    slots = plan.has_slot
+    slots = plan.slots
     dense: list[Dense] = []
     forward: list[Map] = []
     source = x

@@ -174,9 +174,14 @@ class Plan:
         return sum(p.weights for p in self.layers)
 
     @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of what the optimizer keeps for each weight."""
+        return OPTIMIZERS[self.optimizer].slots(self.batch)
+
+    @property
     def has_slot(self) -> bool:
         """Whether the optimizer keeps a slot for each weight."""
-        return OPTIMIZERS[self.optimizer].slots(self.batch) > 0
+        return bool(self.slots)
 
     @property
     def momentum(self) -> float:
@@ -322,7 +327,6 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             f"[train] batch = {batch} is larger than the {rows} training rows",
             help='use a smaller batch or batch = "full"',
         )
-    slots = optimizer.slots(batch) > 0
     factor = train.lr / batch * loss.gradient_scale(outputs)
     rate = ratio(factor)
     pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
@@ -350,7 +354,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         # Shift of the whole update, from delta * m * input to units of the weight.
         whole = delta_fraction + rate[1] + given.fraction - fraction
         extra, product = 0, 8
-        if slots:
+        if optimizer.slots(batch):
             extra = min(6, max(0, whole - 8 - 12))
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.

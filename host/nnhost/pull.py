@@ -87,19 +87,17 @@ def tensors(network: Network, state: bytes) -> saved.Arrays:
     """Every tensor of a state twice: as real numbers under its name, as integers with "_int".
 
     "weight1" is float64 of shape (outputs, inputs), "bias1" (outputs,); "velocity1" and
-    "bias_velocity1" are there where the optimizer keeps them.
+    "bias_velocity1", or another slot's name, are there where the optimizer keeps them.
     """
     values = unpack(network.program.state, state)
     found: saved.Arrays = {}
     for layer in network.plan.layers:
         finer = 2.0 ** -(layer.weight_fraction + layer.extra)
-        for name in ("weight", "bias", "velocity", "bias_velocity"):
-            integers: NDArray[np.int64] | None = values.get(f"{name}{layer.number}")
-            if integers is None:
-                continue
-            slot = name.endswith("velocity")
+        slots = [f"{kind}{slot}" for slot in network.plan.slots for kind in ("", "bias_")]
+        for name in ("weight", "bias", *slots):
+            integers: NDArray[np.int64] = values[f"{name}{layer.number}"]
             found[f"{name}{layer.number}"] = (
-                integers * finer if slot else layer.real_weights(integers)
+                integers * finer if name in slots else layer.real_weights(integers)
             )
             found[f"{name}{layer.number}_int"] = integers.astype(np.int16)
     return found

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses.softmax_cross_entropy import smoothed
+from nnhost.optimizers.base import GATHERED, VELOCITY
 from nnhost.pace import FINER, THRESHOLD
 from nnhost.plan import Plan
 
@@ -39,8 +40,9 @@ class Pass:
 class Reference:
     """The net and optimizer of a plan in `dtype`, with the plan's own learning rate and momentum.
 
-    `weights` (fan_out, fan_in), `biases` (fan_out,) and their `velocities` of the same shapes are
-    lists with one entry a layer. The weights start at zero: see `load`.
+    `weights` (fan_out, fan_in), `biases` (fan_out,), their `velocities` and the steps `gathered`
+    over a batch, of the same shapes, are lists with one entry a layer. The weights start at zero:
+    see `load`.
     """
 
     def __init__(self, plan: Plan, dtype: DTypeLike = np.float64) -> None:
@@ -64,6 +66,8 @@ class Reference:
         self.biases = [np.zeros(rows, self.dtype) for rows, _ in shapes]
         self.velocities = [np.zeros(shape, self.dtype) for shape in shapes]
         self.bias_velocities = [np.zeros(rows, self.dtype) for rows, _ in shapes]
+        self.gathered = [np.zeros(shape, self.dtype) for shape in shapes]
+        self.bias_gathered = [np.zeros(rows, self.dtype) for rows, _ in shapes]
 
     def load(self, memory: Mapping[str, Any]) -> None:
         """Take weights, velocities and the schedule's stage from a simulator's memory."""
@@ -71,12 +75,14 @@ class Reference:
         for i, p in enumerate(self.plan.layers):
             self.weights[i] = p.real_weights(memory[f"weight{p.number}"]).astype(self.dtype)
             self.biases[i] = p.real_weights(memory[f"bias{p.number}"]).astype(self.dtype)
-            if self.plan.has_slot:
-                unit = 2.0 ** -(p.weight_fraction + p.extra)
-                self.velocities[i] = (memory[f"velocity{p.number}"] * unit).astype(self.dtype)
-                self.bias_velocities[i] = (memory[f"bias_velocity{p.number}"] * unit).astype(
-                    self.dtype
-                )
+            unit = 2.0 ** -(p.weight_fraction + p.extra)
+            for name, slots, bias_slots in (
+                (VELOCITY, self.velocities, self.bias_velocities),
+                (GATHERED, self.gathered, self.bias_gathered),
+            ):
+                if name in self.plan.slots:
+                    slots[i] = (memory[f"{name}{p.number}"] * unit).astype(self.dtype)
+                    bias_slots[i] = (memory[f"bias_{name}{p.number}"] * unit).astype(self.dtype)
 
     @property
     def rate(self) -> float:
@@ -134,24 +140,39 @@ class Reference:
         """Train on a sample; `first` and `last` of its batch. Returns the loss before it.
 
         v = momentum * v - rate * gradient, with the decay once a batch, then w = w + v at its end
-        (Polyak, 1964). Without momentum this is plain stochastic gradient descent.
+        (Polyak, 1964). Without momentum this is plain stochastic gradient descent. Nesterov's
+        w = w + momentum * v - rate * gradient, with the new v (Sutskever and others, 2013).
         """
         p = self.backward(x, y)
         self.epoch_loss += p.loss
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
             scaled = self.rate * delta
-            velocity, bias_velocity = self.velocities[i], self.bias_velocities[i]
-            if first:
-                velocity *= self.momenta[i]
-                bias_velocity *= self.momenta[i]
-            velocity -= scaled[:, None] * a
-            bias_velocity -= scaled
-            if last:
-                self.weights[i] += velocity
-                self.biases[i] += bias_velocity
+            for w, v, g, slope in (
+                (self.weights[i], self.velocities[i], self.gathered[i], scaled[:, None] * a),
+                (self.biases[i], self.bias_velocities[i], self.bias_gathered[i], scaled),
+            ):
+                self._change(w, v, g, slope, self.momenta[i], first, last)
         if last:
             self._count_update()
         return p.loss
+
+    def _change(
+        self, w: Real, v: Real, g: Real, slope: Real, momentum: float, first: bool, last: bool
+    ) -> None:
+        """Train a tensor in place, by a sample's gradient times the learning rate."""
+        if self.plan.optimizer == "nesterov":
+            g *= not first
+            g -= slope
+            if last:
+                v *= momentum
+                v += g
+                w += momentum * v + g
+            return
+        if first:
+            v *= momentum
+        v -= slope
+        if last:
+            w += v
 
     def predict(self, x: Real) -> Real:
         """Outputs of the net for samples (N, n): class indices (N,), or real outputs (N, K)."""

@@ -17,6 +17,7 @@ from helpers.drawn_nets import describe, draw
 from nnhost import boards
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses import LOSSES
+from nnhost.optimizers import OPTIMIZERS
 from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
@@ -47,7 +48,7 @@ def test_drawn_nets_cover_what_there_is() -> None:
     nets = [draw(seed) for seed in range(200)]
     plans = [n.plan for n in nets]
     assert {p.preset.name for p in plans} == {"q8", "q16"}
-    assert {p.optimizer for p in plans} == {"sgd", "momentum"}
+    assert {p.optimizer for p in plans} == set(OPTIMIZERS)
     assert {p.loss.name for p in plans} == set(LOSSES)
     assert {a for n in nets for a in n.project.net.activation} == set(ACTIVATIONS)
     assert any(p.label_smoothing for p in plans)

@@ -101,10 +101,10 @@ def steps(
             ("b", (rows,), (o,), n, 1 << (x.hi.bit_length() - 1)),
         ):
             weight = Buffer(f"{name}{kind}{n}", shape, INT16)
-            slot = Buffer(f"{name}{kind}slot{n}", shape, INT16) if momentum else None
+            slots = (Buffer(f"{name}{kind}slot{n}", shape, INT16),) if momentum else ()
             random = noise(draws[o, 1], spread(column, shift), shift)
             step = Step(factor[o], value, random, shift, extra, momentum)
-            maps += OPTIMIZERS[optimizer].update(step.of(weight, slot, index, ONE, ONE))
+            maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, ONE, ONE))
         yield [replace(m, when=None) for m in maps]
 
 

@@ -173,30 +173,37 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
     for i, layer in enumerate(plan.layers):
         delta, a = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i])
         rate = r.rate * factor  # of the deltas without the loss's factor
-        slots, stored = update_error(layer, rate, delta, a, r.weights[i], r.velocities[i])
+        ahead = plan.optimizer == "nesterov"
+        slot = np.abs(r.velocities[i]) + np.abs(r.gathered[i])
+        slots, stored = update_error(layer, rate, delta, a, r.weights[i], slot, ahead)
         found.velocities.append(slots)
         found.weights.append(stored)
         one = Near(np.ones(1), np.zeros(1))
-        bias, slot = r.biases[i][:, None], r.bias_velocities[i][:, None]
-        slots, stored = update_error(layer, rate, delta, one, bias, slot)
+        slot = (np.abs(r.bias_velocities[i]) + np.abs(r.bias_gathered[i]))[:, None]
+        slots, stored = update_error(layer, rate, delta, one, r.biases[i][:, None], slot, ahead)
         found.bias_velocities.append(slots[:, 0])
         found.biases.append(stored[:, 0])
     return found
 
 
 def update_error(
-    layer: LayerPlan, rate: float, delta: Near, a: Near, weight: Real, slot: Real
+    layer: LayerPlan, rate: float, delta: Near, a: Near, weight: Real, slot: Real, ahead: bool
 ) -> tuple[Real, Real]:
-    """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`."""
+    """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`; `slot`:
+    largest magnitude of what is in the slots; `ahead`: the momentum is applied once more."""
     unit = 2.0 ** -(layer.weight_fraction + layer.extra)  # of the slot
     row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)  # last bit of the row factor
     inside(delta.value * rate, delta.error * rate, 32767 * row)
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
-    change = np.abs(slot) + rate * d * x
+    change = slot + rate * d * x
     error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
     inside(change, error, 32767 * unit)
     last = 2.0**-layer.weight_fraction
     stored = error + (last if layer.extra else 0.0)
+    if ahead:
+        # The slot's error once more, less than itself, and the rounding of momentum times slot.
+        change, stored, error = 2 * change, 2 * error + 2 * unit + last, error + unit
+        inside(change, stored, 32767 * unit)
     inside(np.abs(weight) + change, stored, 32000 * last)
     return error, stored
 

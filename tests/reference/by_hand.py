@@ -62,6 +62,8 @@ class Layer:
     UB: list[int] = field(default_factory=list)
     v: Rows = field(default_factory=list)
     vB: list[int] = field(default_factory=list)
+    g: Rows = field(default_factory=list)
+    gB: list[int] = field(default_factory=list)
     a: list[int] = field(default_factory=list)
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
@@ -179,7 +181,8 @@ class Net:
             self.layers.append(
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
-        self.slots = self.optimizer == "momentum" or self.B > 1
+        self.slots = self.optimizer != "sgd" or self.B > 1
+        self.gathers = self.optimizer == "nesterov" and self.B > 1
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
@@ -239,6 +242,7 @@ class Net:
         for p in self.layers:
             p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
             p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
+            p.g, p.gB = [[0] * p.n for _ in range(p.K)], [0] * p.K
 
     def initial(self, p: Layer) -> int:
         if self.init == "zeros":
@@ -399,8 +403,9 @@ class Net:
         for p in reversed(self.layers):
             w = p.fd + s + p.fa - p.Fw
             E = clamp(w - 20, 0, 6) if self.slots else 0
-            least, most = (8, 15) if self.optimizer == "momentum" else (1, 16)
+            least, most = (8, 15) if self.optimizer != "sgd" else (1, 16)
             P = 8 if self.q8 else clamp(w - E - 8, least, most)
+            M = min(2**P - 1, round(2**P * self.momentum))
             q = w - E - P + self.finer
             assert self.finer <= q <= 29
             for o in range(p.K):
@@ -415,12 +420,17 @@ class Net:
                     if not self.slots:
                         weights[at] = sat16(weights[at] - step)
                         continue
+                    if self.optimizer == "nesterov":
+                        gathered = p.g[o] if j < p.n else p.gB
+                        self.nesterov(
+                            weights, slots, gathered, at, (F * a, N, P, M, E), first, last
+                        )
+                        continue
                     if not first:
                         slots[at] = sat16(slots[at] - step)
                     elif self.optimizer == "sgd":
                         slots[at] = sat16(-step)
                     else:
-                        M = min(2**P - 1, round(2**P * self.momentum))
                         slots[at] = sat16((slots[at] * M - F * a + N) >> P)
                     if last:
                         v = slots[at]
@@ -434,12 +444,30 @@ class Net:
             if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
                 self.stage += 1
 
+    def nesterov(
+        self, w: list[int], v: list[int], g: list[int], at: int, numbers: tuple[int, ...],
+        first: bool, last: bool,
+    ) -> None:  # fmt: skip
+        slope, N, P, M, E = numbers
+        if self.gathers:
+            g[at] = sat16((0 if first else g[at]) - ((slope + N) >> P))
+
+        def moved() -> int:
+            if self.gathers:
+                return sat16(((v[at] * M + N) >> P) + g[at])
+            return sat16((v[at] * M - slope + N) >> P)
+
+        if last:
+            v[at] = moved()
+            w[at] = sat16(w[at] + ((moved() + (N >> (P - E))) >> E))
+
     # ---- State ----
 
     def state(self) -> bytes:
         numbers = [u for p in self.layers for row in (*p.U, p.UB) for u in row]
-        if self.slots:
-            numbers += [v for p in self.layers for row in (*p.v, p.vB) for v in row]
+        for p in self.layers:
+            numbers += [v for row in (*p.v, p.vB) for v in row] if self.slots else []
+            numbers += [v for row in (*p.g, p.gB) for v in row] if self.gathers else []
         packed = struct.pack(f"<{len(numbers)}h", *numbers)
         if self.course:
             if self.until:

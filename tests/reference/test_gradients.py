@@ -125,6 +125,27 @@ def test_momentum_is_polyak() -> None:
     assert net.weights[0][0, 0] == pytest.approx(w, rel=1e-12)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_nesterov_looks_ahead(batch: int) -> None:
+    """As published: the gradient at w + beta * v; what the net keeps is that place."""
+    data = dataset(1, 1, 1, "regression", "z-score")
+    p = plan(data, "q16", "mse", [], [], optimizer="nesterov", batch=batch, lr=0.5)
+    net = Reference(p)
+    beta, rate = p.layers[0].momentum / 2 ** p.layers[0].product_shift, 0.5 / batch
+    w, v = np.zeros(2), np.zeros(2)  # weight and bias
+    x = np.stack([data.x_train[:, 0], np.ones(len(data.x_train))], axis=1)
+    for at in range(0, 6, batch):
+        rows = range(at, at + batch)
+        there = w + beta * v
+        slope = sum(2 * (there @ x[i] - data.y_train[i, 0]) * x[i] for i in rows)
+        v = beta * v - rate * slope
+        w = w + v
+        for i in rows:
+            net.step(data.x_train[i], data.y_train[i], i == rows[0], i == rows[-1])
+    kept = [net.weights[0][0, 0], net.biases[0][0]]
+    assert kept == pytest.approx(w + beta * v, rel=1e-12)
+
+
 @pytest.mark.parametrize("lr", [0.3, 0.1, 0.013])
 def test_learning_rate_is_near_what_was_asked(lr: float) -> None:
     data = dataset(1, 4, 3, "classification", "z-score")

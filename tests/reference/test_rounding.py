@@ -19,11 +19,12 @@ from nnhost.losses import LOSSES
 from nnhost.losses.base import Outputs
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS, Parameter
+from nnhost.optimizers.base import GATHERED
 from nnhost.plan import PRESETS, Plan
 from nnhost.reference import Reference
 from nnhost.simulator import Simulator
 
-OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3)]
+OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3), ("nesterov", 1), ("nesterov", 3)]
 
 
 class Different(Exception):
@@ -83,6 +84,11 @@ def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
                 pairs += [
                     (after.velocities, reference.velocities, bounds.velocities),
                     (after.bias_velocities, reference.bias_velocities, bounds.bias_velocities),
+                ]
+            if GATHERED in made.slots:
+                pairs += [
+                    (after.gathered, reference.gathered, bounds.velocities),
+                    (after.bias_gathered, reference.bias_gathered, bounds.bias_velocities),
                 ]
             for found, expected, allowed in pairs:
                 near(f"update {k + 1}", found[k], expected[k], allowed[k])
@@ -154,6 +160,10 @@ def eternal(p: Parameter) -> Parameter:
     return replace(p, decayed=lambda v: v - p.step)
 
 
+def standing(p: Parameter) -> Parameter:
+    return replace(p, kept=lambda v: v * 0)
+
+
 def uphill(p: Parameter) -> Parameter:
     return replace(p, step=0 - p.step, decayed=lambda v: 0 - p.decayed(0 - v))
 
@@ -173,6 +183,8 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "SGD uphill": ("relu", optimizer("sgd", uphill)),
     "momentum uphill": ("relu", optimizer("momentum", uphill)),
     "momentum of the wrong sign": ("tanh", optimizer("momentum", negated_decay)),
+    "Nesterov uphill": ("relu", optimizer("nesterov", uphill)),
+    "Nesterov without looking ahead": ("tanh", optimizer("nesterov", standing)),
     "momentum without friction": ("tanh", optimizer("momentum", eternal)),
     "batches never emptied": ("tanh", optimizer("sgd", never_first)),
 }

@@ -16,7 +16,9 @@ from nnhost.plan import PRESETS, Plan
 from nnhost.schedules import SCHEDULES
 from nnhost.simulator import Simulator
 
-TRAININGS = [("sgd", 1), ("sgd", 5), ("momentum", 1), ("momentum", 5)]
+TRAININGS = [
+    ("sgd", 1), ("sgd", 5), ("momentum", 1), ("momentum", 5), ("nesterov", 1), ("nesterov", 5),
+]  # fmt: skip
 SIZES = [[2, 2], [3, 5, 4], [5], []]
 
 

@@ -57,7 +57,9 @@ def _maps(
     drawn = noise(_DRAWS[_ROW, 1], spread(_COLUMN, shift), shift)
     step = Step(_FACTOR[_ROW], x[_COLUMN], drawn, shift, extra, by)
     index = (_ROW, _COLUMN)
-    return OPTIMIZERS[optimizer].update(step.of(_WEIGHT, slot, index, _ONE, _ONE))
+    return OPTIMIZERS[optimizer].update(
+        step.of(_WEIGHT, (slot,) if slot else (), index, _ONE, _ONE)
+    )
 
 
 def _update(shift: int) -> LoopRule:
@@ -100,7 +102,7 @@ def _momentum_biases(shift: int, extra: int) -> LoopRule:
     weight, velocity = (
         Hole(name, (_LONGEST,), INT16, space="NN_ALIGNED") for name in ("weight", "velocity")
     )
-    moved, added = OPTIMIZERS["momentum"].update(step.of(weight, velocity, (_ROW,), _ONE, _ONE))
+    moved, added = OPTIMIZERS["momentum"].update(step.of(weight, (velocity,), (_ROW,), _ONE, _ONE))
     return LoopRule(
         "nn_kernel_momentum_biases",
         moved.expr,

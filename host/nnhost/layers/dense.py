@@ -23,10 +23,13 @@ from nnhost.ir import (
     total,
 )
 from nnhost.optimizers import OPTIMIZERS, Parameter
+from nnhost.optimizers.base import GATHERED, VELOCITY
 from nnhost.plan import LayerPlan
 
 #: Odd multiples of the golden ratio spread one draw over the weights of a row (Weyl sequence).
 WEYL = 157
+#: What slots are called in the generated C.
+SLOTS = {VELOCITY: "velocities", GATHERED: "gathered steps"}
 
 
 def row_factor(delta: Expr, drawn: Expr, rate: Operand, shift: int) -> Expr:
@@ -58,6 +61,10 @@ class Step:
     extra: int
     momentum: Operand
 
+    def kept(self, v: Expr) -> Expr:
+        """Momentum times v."""
+        return (v * self.momentum + self.noise) >> self.shift
+
     def decayed(self, v: Expr) -> Expr:
         """Momentum times v less the step, rounded once."""
         return (v * self.momentum - self.factor * self.x + self.noise) >> self.shift
@@ -69,30 +76,43 @@ class Step:
         return (v + (self.noise >> (self.shift - self.extra))) >> self.extra
 
     def of(
-        self, weight: Buffer, slot: Buffer | None, index: tuple[Var, ...], first: Expr, last: Expr
+        self,
+        weight: Buffer,
+        slots: tuple[Buffer, ...],
+        index: tuple[Var, ...],
+        first: Expr,
+        last: Expr,
     ) -> Parameter:
         """What the optimizer works on."""
         moved = (self.factor * self.x + self.noise) >> self.shift
         return Parameter(
-            weight.name, weight, slot, index, moved, first, last, self.decayed, self.narrow
+            weight.name,
+            weight,
+            slots,
+            index,
+            moved,
+            first,
+            last,
+            self.kept,
+            self.decayed,
+            self.narrow,
         )
 
 
 @dataclass(frozen=True)
 class Dense:
-    """The buffers of one layer. `velocity` and `bias_velocity` are the optimizer's slots."""
+    """The buffers of one layer. `held`: the optimizer's slots, of the weights and of the biases."""
 
     plan: LayerPlan
     source: Buffer
     weight: Buffer
     bias: Buffer
-    velocity: Buffer | None
-    bias_velocity: Buffer | None
+    held: tuple[tuple[Buffer, Buffer], ...]
     delta: Buffer
 
     @classmethod
-    def of(cls, plan: LayerPlan, source: Buffer, slots: bool) -> Dense:
-        """The buffers of a planned layer that reads `source`."""
+    def of(cls, plan: LayerPlan, source: Buffer, slots: tuple[str, ...]) -> Dense:
+        """The buffers of a planned layer that reads `source`, with slots of such names."""
         n, shape = plan.number, (plan.fan_out, plan.fan_in)
         point = f"2^-{plan.weight_fraction}"
         finer = f"2^-{plan.weight_fraction + plan.extra}"
@@ -105,8 +125,13 @@ class Dense:
             source,
             state("weight", shape, f"weights of layer {n} less {plan.offset}, in {point}"),
             state("bias", shape[:1], f"biases of layer {n} less {plan.offset}, in {point}"),
-            state("velocity", shape, f"velocities of layer {n}, in {finer}") if slots else None,
-            state("bias_velocity", shape[:1], f"and of its biases, in {finer}") if slots else None,
+            tuple(
+                (
+                    state(name, shape, f"{SLOTS[name]} of layer {n}, in {finer}"),
+                    state(f"bias_{name}", shape[:1], f"and of its biases, in {finer}"),
+                )
+                for name in slots
+            ),
             Buffer(
                 f"delta{n}", shape[:1], INT16,
                 doc=f"gradient at the output of layer {n}, in 2^-{plan.delta_fraction}",
@@ -131,7 +156,7 @@ class Dense:
     @property
     def slots(self) -> tuple[Buffer, ...]:
         """The optimizer's buffers, if it has any."""
-        return tuple(b for b in (self.velocity, self.bias_velocity) if b is not None)
+        return tuple(b for pair in self.held for b in pair)
 
     def seen(self, stored: Expr) -> Expr:
         """The weight as the forward and backward passes see it."""
@@ -214,11 +239,12 @@ class Dense:
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
         one = 1 << p.input.fraction
-        for weight, slot, index, column, x in (
-            (self.weight, self.velocity, (o, j), j, self.source[j]),
-            (self.bias, self.bias_velocity, (o,), p.fan_in, one),
+        for at, weight, index, column, x in (
+            (0, self.weight, (o, j), j, self.source[j]),
+            (1, self.bias, (o,), p.fan_in, one),
         ):
             random = noise(draws[o, 1], spread(column, bits), bits)
             step = Step(factor[o], x, random, bits, p.extra, p.momentum)
-            maps += OPTIMIZERS[optimizer].update(step.of(weight, slot, index, first, last))
+            slots = tuple(pair[at] for pair in self.held)
+            maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
         return maps

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from nnhost.optimizers import momentum, sgd
+from nnhost.optimizers import momentum, nesterov, sgd
 from nnhost.optimizers.base import Optimizer, Parameter
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": sgd.SGD,
     "momentum": momentum.MOMENTUM,
+    "nesterov": nesterov.NESTEROV,
 }
 
 __all__ = ["OPTIMIZERS", "Optimizer", "Parameter"]

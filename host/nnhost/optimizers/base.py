@@ -7,33 +7,38 @@ from dataclasses import dataclass
 
 from nnhost.ir import Buffer, Expr, Map, Var
 
+#: What slots hold.
+VELOCITY, GATHERED = "velocity", "gathered"
+
 
 @dataclass(frozen=True)
 class Parameter:
     """One trainable tensor during one update, with the gradient of the current sample.
 
-    `weight`: int16 at `index`. `slot`: int16 of the same shape with `extra` more fraction bits
-    (None where the optimizer needs none). `step`: learning rate times gradient, in units of the
-    slot. `first`, `last`: 1 at the ends of a batch. `decayed(v)` is momentum times v less the step,
-    rounded once; `narrow(v)` drops `extra` bits. All three are rounded stochastically.
+    `weight`: int16 at `index`. `slots`: int16 of the same shape with `extra` more fraction bits, as
+    the optimizer asks for. `step`: learning rate times gradient, in units of the slots. `first`,
+    `last`: 1 at the ends of a batch. `kept(v)` is momentum times v, `decayed(v)` that less the
+    step, rounded once; `narrow(v)` drops `extra` bits. All four are rounded stochastically.
     """
 
     name: str
     weight: Buffer
-    slot: Buffer | None
+    slots: tuple[Buffer, ...]
     index: tuple[Var, ...]
     step: Expr
     first: Expr
     last: Expr
+    kept: Callable[[Expr], Expr]
     decayed: Callable[[Expr], Expr]
     narrow: Callable[[Expr], Expr]
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`slots(batch)`: int16 slots a weight; `momentum`: whether [train] momentum matters."""
+    """`slots(batch)`: names of the int16 slots of a weight; `momentum`: whether [train] momentum
+    matters."""
 
     name: str
-    slots: Callable[[int], int]
+    slots: Callable[[int], tuple[str, ...]]
     momentum: bool
     update: Callable[[Parameter], list[Map]]

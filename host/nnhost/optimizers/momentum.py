@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from nnhost.fixed import saturate
 from nnhost.ir import Load, Map, sel
-from nnhost.optimizers.base import Optimizer, Parameter
+from nnhost.optimizers.base import VELOCITY, Optimizer, Parameter
 
 
 def _update(p: Parameter) -> list[Map]:
-    assert p.slot is not None
-    v, weight = Load(p.slot, p.index), Load(p.weight, p.index)
+    slot = p.slots[0]
+    v, weight = Load(slot, p.index), Load(p.weight, p.index)
     moved = saturate(sel(p.first, p.decayed(v), v - p.step))
     return [
-        Map(f"velocity_{p.name}", p.slot, p.index, moved, doc="v = beta * v - lr * g"),
+        Map(f"velocity_{p.name}", slot, p.index, moved, doc="v = beta * v - lr * g"),
         Map(
             f"update_{p.name}",
             p.weight,
@@ -28,4 +28,4 @@ def _update(p: Parameter) -> list[Map]:
     ]
 
 
-MOMENTUM = Optimizer("momentum", lambda batch: 1, True, _update)
+MOMENTUM = Optimizer("momentum", lambda batch: (VELOCITY,), True, _update)

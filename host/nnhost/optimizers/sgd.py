@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from nnhost.fixed import saturate
 from nnhost.ir import Load, Map, sel
-from nnhost.optimizers.base import Optimizer, Parameter
+from nnhost.optimizers.base import VELOCITY, Optimizer, Parameter
 
 
 def _update(p: Parameter) -> list[Map]:
     weight = Load(p.weight, p.index)
-    if p.slot is None:
+    if not p.slots:
         return [
             Map(f"update_{p.name}", p.weight, p.index, saturate(weight - p.step), doc="w - lr * g")
         ]
-    slot = Load(p.slot, p.index)
+    slot = Load(p.slots[0], p.index)
     gathered = saturate(sel(p.first, 0, slot) - p.step)
     return [
-        Map(f"gather_{p.name}", p.slot, p.index, gathered, doc="sum of -lr * g over the batch"),
+        Map(f"gather_{p.name}", p.slots[0], p.index, gathered, doc="sum of -lr * g over the batch"),
         Map(
             f"update_{p.name}",
             p.weight,
@@ -32,4 +32,4 @@ def _update(p: Parameter) -> list[Map]:
     ]
 
 
-SGD = Optimizer("sgd", lambda batch: 0 if batch == 1 else 1, False, _update)
+SGD = Optimizer("sgd", lambda batch: () if batch == 1 else (VELOCITY,), False, _update)
