@@ -26,7 +26,8 @@ def _maps(optimizer: str, slot: Hole | None, extra: int = 0, first: Expr = _ONE)
     """How an optimizer changes a matrix."""
     drawn = noise(_DRAW(), spread(_COLUMN, _SHIFT), _SHIFT)
     step = Step(_FACTOR(), _X[_COLUMN], drawn, _SHIFT, extra, _MOMENTUM())
-    return OPTIMIZERS[optimizer].update(step.of(_WEIGHT, slot, (_ROW, _COLUMN), first, _ONE))
+    slots = (slot,) if slot else ()
+    return OPTIMIZERS[optimizer].update(step.of(_WEIGHT, slots, (_ROW, _COLUMN), first, _ONE))
 
 
 def _row(name: str, m: Map, *holes: Hole, numbers: tuple[int, ...] = ()) -> LoopRule:
