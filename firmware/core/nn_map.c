@@ -73,7 +73,7 @@ uint16_t nn_map_crc(uint16_t size) {
         run = (left < size) ? left : size;
 #ifdef NN_PLANES
         if (IN_PLANES) {
-            nn_planes_crc(run);
+            nn_crc_begin(nn_planes_crc(run, nn_crc_value()));
         } else
 #endif
         {

@@ -18,7 +18,7 @@ static void print(const NN_CODE char *text) {
 }
 
 /* In decimal, with a point before the last `decimals` digits. Subtracts, for want of a divider. */
-static void print_number(uint32_t value, uint8_t decimals) {
+static void print_number(uint32_t value, uint8_t decimals) NN_STACKED {
     const uint8_t unit = (uint8_t)(PLACES - 1U - decimals);
     uint8_t begun = 0U;
     uint8_t place;
@@ -50,7 +50,7 @@ static void print_hex(uint16_t value) {
     } while (shift != 0U);
 }
 
-void nn_text_step(uint32_t step, uint32_t loss_milli) {
+void nn_text_step(uint32_t step, uint32_t loss_milli) NN_STACKED {
     print("step:");
     print_number(step, 0U);
     print("\tloss:");
@@ -58,7 +58,7 @@ void nn_text_step(uint32_t step, uint32_t loss_milli) {
     print("\n");
 }
 
-void nn_text_done(uint32_t steps, uint16_t digest) {
+void nn_text_done(uint32_t steps, uint16_t digest) NN_STACKED {
     print("done:");
     print_number(steps, 0U);
     print("\tdigest:");

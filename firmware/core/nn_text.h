@@ -8,9 +8,9 @@
 #include "nn_types.h"
 
 /* "step:120<tab>loss:0.412<newline>", the loss in thousandths. */
-void nn_text_step(uint32_t step, uint32_t loss_milli);
+void nn_text_step(uint32_t step, uint32_t loss_milli) NN_STACKED;
 
 /* "done:4311<tab>digest:09AF<newline>". */
-void nn_text_done(uint32_t steps, uint16_t digest);
+void nn_text_done(uint32_t steps, uint16_t digest) NN_STACKED;
 
 #endif

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from nnhost.emit_c import Function
-from nnhost.ir import Buffer, Expr
-from nnhost.kernels.planes import BLOCK, Planes
+from nnhost.ir import Buffer
+from nnhost.kernels.planes import Planes
 
 
 def in_planes(planes: Planes) -> type[Function]:
     """A writer of Maps that puts numbers into planes by calls. None but passes read them."""
-    spans: dict[Buffer, int] = {}
-    for number, (buffer, _) in enumerate(planes.spans()):
-        spans.setdefault(buffer, number)
+    offsets: dict[Buffer, int] = {}
+    for buffer, _ in planes.spans():
+        offsets.setdefault(buffer, sum(b.bytes for b in offsets))
 
     class PlanesFunction(Function):
-        """Writes the body of one Map."""
+        """Writes the body of one Map. The points of one that fills a buffer in planes come in the
+        order of the state."""
 
-        def place(self, buffer: Buffer, index: tuple[Expr, ...]) -> str:
-            """Span, row and column of an element."""
-            row, column = [*self.indices(index), "0"][:2]
-            span = f"{spans[buffer]}U"
-            if buffer.shape[0] > BLOCK:
-                span = f"(uint8_t)({span} + ({row} >> 4))"
-                row = f"(uint8_t)({row} & 15U)"
-            return f"{span}, {row}, {column}"
+        def body(self) -> list[str]:
+            """See `Function.body`."""
+            begin = offsets.get(self.map.dst)
+            opened = [] if begin is None else [f"nn_planes_open({begin}U);"]
+            return [*opened, *super().body()]
 
         def assignment(self, value: str) -> str:
             """See `Function.assignment`."""
-            if self.map.dst not in spans:
+            if self.map.dst not in offsets:
                 return super().assignment(value)
-            return f"nn_planes_put({self.place(self.map.dst, self.map.index)}, {value});"
+            return f"nn_planes_put({value});"
 
     return PlanesFunction
 

@@ -200,7 +200,7 @@ def config_file(
     ]
     if planes:
         defines += [
-            ("NN_PLANES", f"{planes.planes}U", "of parameters and slots"),
+            ("NN_PLANES", f"{planes.planes}", "of parameters and slots"),
             ("NN_PLANES_BYTES", f"{planes.bytes}U", "external RAM that they take, from 0"),
         ]
     return _defines("nn_config.h", target, [], defines)

@@ -81,12 +81,6 @@ void nn_kernel_share(int16_t NN_XDATA *delta, const uint8_t NN_XDATA *gap,
                      const uint16_t NN_CODE *table, uint32_t mass, uint8_t target, uint8_t n);
 
 /*
- * The checksum `crc` and `size` bytes of numbers in planes, lower byte first, `stride` from number
- * to number.
- */
-uint16_t nn_planes_checksum(const uint8_t NN_XDATA *at, uint16_t crc, uint8_t size, uint8_t stride);
-
-/*
  * The steps of all weights (rows times n) and biases of a layer, both unless the row's factor is 0:
  * weight[o][i] = saturate(weight[o][i] - ((factor[o] * x[i] + d[i]) >> 8)), where
  * d[i] = ((draw[2 * o] >> 8) + 157 * i) & 255, and for bias[o] the same with `one` for x[i] and

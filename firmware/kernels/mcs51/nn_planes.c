@@ -1,127 +1,309 @@
 #include "nn_planes.h"
 
 #include "nn_config.h"
-#include "nn_crc.h"
-#include "nn_kernel.h"
 
 #ifdef NN_PLANES
 
-/* The cursor: the byte at low of page; `left` columns of the row and `here` of the page, both with
- * this one, are to come. */
-static const NN_CODE nn_span_t *NN_XDATA span;
-static NN_XDATA uint8_t row;
-static NN_XDATA uint8_t page;
-static NN_XDATA uint8_t low;
-static NN_XDATA uint8_t left;
-static NN_XDATA uint8_t here;
+/* clang-format off */
+#pragma save
+#pragma disable_warning 59 /* no return statement: results are in the registers */
+#pragma disable_warning 85 /* nor are the arguments used by name */
 
-#define AT ((uint8_t NN_XDATA *)(((uint16_t)page << 8) | low))
-/* The upper byte is on an odd page, with its sign bit turned round. */
-#define UPPER ((uint8_t)(page & 1U))
-#define SIGN (UPPER ? 0x80U : 0U)
+/*
+ * The cursor. It is the place of a byte, and what a step from there must know: columns to come in
+ * the row and on the page, both with this one; the row and its span, and two numbers of the span.
+ * The upper byte of a number is on an odd page, with its sign bit turned round.
+ */
+static NN_DATA uint16_t place;
+static NN_DATA uint8_t left;
+static NN_DATA uint8_t here;
+static NN_DATA uint8_t row;
+static const NN_CODE nn_span_t *NN_DATA span;
+static NN_DATA uint8_t each;
+static NN_DATA uint8_t stride;
 
-/* Goes to a column of the row. */
-static void find(uint8_t column) {
-    page = span->page;
-    low = (uint8_t)(span->low + row);
-    here = span->first;
-    left = (uint8_t)(span->columns - column);
-    while (column >= here) {
-        column = (uint8_t)(column - here);
-        page = (uint8_t)(page + NN_PLANES);
-        low = row;
-        here = span->each;
-    }
-    low = (uint8_t)(low + (uint8_t)(column * span->stride));
-    here = (uint8_t)(here - column);
+/*
+ * Steps of the cursor, which is in DPTR, R2 (left) and R3 (here). They change A and R4; here at the
+ * first column of a row is nn_planes_row, at the next page nn_planes_page. nn_planes_step is from
+ * any byte to the next, nn_planes_next from an upper byte, nn_planes_keep puts the cursor away.
+ */
+void nn_planes_steps(void) __naked {
+    __asm
+nn_planes_row:
+    mov dpl, _span
+    mov dph, (_span + 1)
+    mov a, #2
+    movc a, @a+dptr
+    mov r3, a
+    mov a, #3
+    movc a, @a+dptr
+    mov _each, a
+    mov a, #4
+    movc a, @a+dptr
+    mov _stride, a
+    mov a, #6
+    movc a, @a+dptr
+    mov r2, a
+    mov a, #1
+    movc a, @a+dptr
+    add a, _row
+    mov r4, a
+    clr a
+    movc a, @a+dptr
+    mov dph, a
+    mov dpl, r4
+    ret
+nn_planes_page:
+    mov a, dph
+    add a, #NN_PLANES
+    mov dph, a
+    mov dpl, _row
+    mov r3, _each
+    ret
+nn_planes_step:
+    mov a, dph
+    jb acc.0, nn_planes_next
+    inc dph
+    ret
+nn_planes_next:
+    dec dph
+    djnz r2, 00001$
+    inc _row
+    mov dpl, _span
+    mov dph, (_span + 1)
+    mov a, #5
+    movc a, @a+dptr
+    cjne a, _row, nn_planes_row
+    mov _row, #0            ; the next span
+    mov a, #7
+    add a, _span
+    mov _span, a
+    jnc nn_planes_row
+    inc (_span + 1)
+    sjmp nn_planes_row
+00001$:
+    djnz r3, 00002$
+    sjmp nn_planes_page
+00002$:
+    mov a, dpl
+    add a, _stride
+    mov dpl, a
+    ret
+nn_planes_load:
+    mov dpl, _place
+    mov dph, (_place + 1)
+    mov r2, _left
+    mov r3, _here
+    ret
+nn_planes_keep:
+    mov _place, dpl
+    mov (_place + 1), dph
+    mov _left, r2
+    mov _here, r3
+    ret
+    __endasm;
 }
 
-void nn_planes_put(uint8_t number, uint8_t at_row, uint8_t column, int16_t value) NN_STACKED {
-    span = &nn_spans[number];
-    row = at_row;
-    find(column);
-    *AT = (uint8_t)value;
-    page++;
-    *AT = (uint8_t)((uint8_t)((uint16_t)value >> 8) ^ 0x80U);
+/* R7:R6 numbers to pass over. */
+void nn_planes_open(uint16_t offset) __naked {
+    __asm
+    clr c
+    mov a, dph
+    rrc a
+    mov r7, a
+    mov a, dpl
+    rrc a
+    mov r6, a
+    mov psw.5, c            ; the upper byte is meant
+    mov dptr, #_nn_spans
+00001$:                     ; whole spans
+    mov a, #5
+    movc a, @a+dptr
+    mov b, a
+    mov a, #6
+    movc a, @a+dptr
+    mov r2, a
+    mul ab
+    mov r4, a
+    clr c
+    mov a, r6
+    subb a, r4
+    mov r4, a
+    mov a, r7
+    subb a, b
+    jc 00002$
+    mov r7, a
+    mov a, r4
+    mov r6, a
+    mov a, dpl
+    add a, #7
+    mov dpl, a
+    jnc 00001$
+    inc dph
+    sjmp 00001$
+00002$:
+    mov _span, dpl
+    mov (_span + 1), dph
+    mov _row, #0
+00003$:                     ; whole rows, of R2 columns
+    clr c
+    mov a, r6
+    subb a, r2
+    mov r4, a
+    mov a, r7
+    subb a, #0
+    jc 00004$
+    mov r7, a
+    mov a, r4
+    mov r6, a
+    inc _row
+    sjmp 00003$
+00004$:
+    lcall nn_planes_row
+    clr c
+    mov a, r2
+    subb a, r6
+    mov r2, a
+00005$:                     ; whole pages, of R3 columns
+    clr c
+    mov a, r6
+    subb a, r3
+    jc 00006$
+    mov r6, a
+    lcall nn_planes_page
+    sjmp 00005$
+00006$:
+    cpl a
+    inc a
+    mov r3, a
+    mov a, r6
+    mov b, _stride
+    mul ab
+    add a, dpl
+    mov dpl, a
+    jnb psw.5, 00007$
+    inc dph
+00007$:
+    ljmp nn_planes_keep
+    __endasm;
 }
 
-void nn_planes_open(uint16_t offset) {
-    uint16_t number = offset >> 1;
-    uint16_t size;
-    span = nn_spans;
-    for (;;) {
-        size = (uint16_t)(span->rows * span->columns);
-        if (number < size) {
-            break;
-        }
-        number = (uint16_t)(number - size);
-        span++;
-    }
-    row = 0U;
-    while (number >= span->columns) {
-        number = (uint16_t)(number - span->columns);
-        row++;
-    }
-    find((uint8_t)number);
-    page = (uint8_t)(page | ((uint8_t)offset & 1U));
+uint8_t nn_planes_take(void) __naked {
+    __asm
+    lcall nn_planes_load
+    movx a, @dptr
+    mov r7, a
+    mov a, dph
+    jnb acc.0, 00001$
+    mov a, r7
+    xrl a, #0x80
+    mov r7, a
+00001$:
+    lcall nn_planes_step
+    lcall nn_planes_keep
+    mov dpl, r7
+    ret
+    __endasm;
 }
 
-/* Moves on by some bytes of this row and page. */
-static void pass_over(uint8_t bytes) {
-    const uint8_t numbers = (uint8_t)((uint8_t)(bytes + UPPER) >> 1);
-    if ((bytes & 1U) != 0U) {
-        page = (uint8_t)(page ^ 1U);
-    }
-    left = (uint8_t)(left - numbers);
-    here = (uint8_t)(here - numbers);
-    low = (uint8_t)(low + (uint8_t)(numbers * span->stride));
-    if (here == 0U) {
-        page = (uint8_t)(page + NN_PLANES);
-        low = row;
-        here = span->each;
-    }
+void nn_planes_set(uint8_t byte) __naked {
+    __asm
+    mov r7, dpl
+    lcall nn_planes_load
+    mov a, dph
+    jnb acc.0, 00001$
+    mov a, r7
+    xrl a, #0x80
+    mov r7, a
+00001$:
+    mov a, r7
+    movx @dptr, a
+    lcall nn_planes_step
+    ljmp nn_planes_keep
+    __endasm;
 }
 
-/* Enters the next row when one is used up, and only when more is wanted. */
-static void proceed(void) {
-    if (left == 0U) {
-        row++;
-        if (row == span->rows) {
-            row = 0U;
-            span++;
-        }
-        find(0U);
-    }
+void nn_planes_put(int16_t number) __naked {
+    __asm
+    mov r6, dpl
+    mov r7, dph
+    lcall nn_planes_load
+    mov a, r6
+    movx @dptr, a
+    inc dph
+    mov a, r7
+    xrl a, #0x80
+    movx @dptr, a
+    lcall nn_planes_next
+    ljmp nn_planes_keep
+    __endasm;
 }
 
-uint8_t nn_planes_take(void) {
-    uint8_t byte;
-    proceed();
-    byte = (uint8_t)(*AT ^ SIGN);
-    pass_over(1U);
-    return byte;
+/*
+ * R6 and R7 hold the checksum, R4 and R5 parts of x (see nn_crc.c), R1 turns the sign of upper bytes
+ * round, B and R0 count: 35 cycles a lower byte, 47 an upper one.
+ */
+uint16_t nn_planes_crc(uint16_t size, uint16_t crc) __naked {
+    __asm
+    mov r7, _nn_planes_crc_PARM_2
+    mov r6, (_nn_planes_crc_PARM_2 + 1)
+    mov b, dpl
+    mov r0, dph
+    mov a, dpl
+    jz 00001$
+    inc r0                  ; the last, partial turn of the outer loop
+00001$:
+    lcall nn_planes_load
+    mov a, dph
+    rrc a
+    clr a
+    rrc a
+    mov r1, a
+00002$:
+    movx a, @dptr
+    xrl a, r1
+    xrl a, r6
+    mov r5, a
+    swap a
+    anl a, #0x0f
+    xrl a, r5
+    mov r5, a               ; x
+    swap a
+    mov r4, a
+    anl a, #0xf0            ; x << 4
+    xrl a, r7
+    mov r6, a
+    mov a, r4
+    rl a
+    mov r4, a
+    anl a, #0x1f            ; x >> 3
+    xrl a, r6
+    mov r6, a
+    mov a, r4
+    anl a, #0xe0            ; x << 5
+    xrl a, r5
+    mov r7, a
+    mov a, r1
+    xrl a, #0x80
+    mov r1, a
+    jz 00003$
+    inc dph
+    djnz b, 00002$
+    djnz r0, 00002$
+    sjmp 00004$
+00003$:
+    lcall nn_planes_next
+    djnz b, 00002$
+    djnz r0, 00002$
+00004$:
+    lcall nn_planes_keep
+    mov dpl, r7
+    mov dph, r6
+    ret
+    __endasm;
 }
 
-void nn_planes_set(uint8_t byte) {
-    proceed();
-    *AT = (uint8_t)(byte ^ SIGN);
-    pass_over(1U);
-}
-
-void nn_planes_crc(uint16_t size) {
-    while (size != 0U) {
-        uint8_t run;
-        proceed();
-        run = (left < here) ? left : here;
-        run = (run > 127U) ? 254U : (uint8_t)(run << 1);
-        run = (uint8_t)(run - UPPER);
-        if (run > size) {
-            run = (uint8_t)size;
-        }
-        nn_crc_begin(nn_planes_checksum(AT, nn_crc_value(), run, span->stride));
-        pass_over(run);
-        size = (uint16_t)(size - run);
-    }
-}
+#pragma restore
+/* clang-format on */
 
 #endif

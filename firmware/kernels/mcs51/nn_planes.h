@@ -1,6 +1,6 @@
 /*
- * Numbers in planes (host/nnhost/kernels/planes.py says how they lie), for code that wants single
- * ones, or the bytes of all in the order of the state. Passes in assembly know the places.
+ * Numbers in planes (host/nnhost/kernels/planes.py says how they lie) in the order of the state, for
+ * the link and for what draws them. Passes in assembly know the places themselves.
  */
 #ifndef NN_PLANES_H
 #define NN_PLANES_H
@@ -25,15 +25,15 @@ typedef struct {
 /* All numbers in planes, in the order of the state. */
 extern const NN_CODE nn_span_t nn_spans[];
 
-/* Sets a number of a span. */
-void nn_planes_put(uint8_t span, uint8_t row, uint8_t column, int16_t value) NN_STACKED;
-
 /* A cursor over the bytes of all numbers: place it, take or set the byte there and move on. */
 void nn_planes_open(uint16_t offset);
 uint8_t nn_planes_take(void);
 void nn_planes_set(uint8_t byte);
 
-/* Adds the next `size` bytes to the checksum. */
-void nn_planes_crc(uint16_t size);
+/* Sets a number, the cursor being on its lower byte, and moves on to the next. */
+void nn_planes_put(int16_t number);
+
+/* The checksum `crc` with the next `size` bytes, of which there is at least one. */
+uint16_t nn_planes_crc(uint16_t size, uint16_t crc);
 
 #endif
