@@ -1,6 +1,6 @@
 /*
- * Numbers in planes (host/nnhost/kernels/planes.py says how they lie) in the order of the state, for
- * the link and for what draws them. Passes in assembly know the places themselves.
+ * Numbers in planes (host/nnhost/kernels/planes.py says how they lie) in the order of the state,
+ * for the link and for what draws them. Passes in assembly know the places themselves.
  */
 #ifndef NN_PLANES_H
 #define NN_PLANES_H

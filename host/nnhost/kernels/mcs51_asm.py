@@ -540,7 +540,7 @@ LIST = """
 
 
 def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
-    """The loop over R1 rows listed from R0 on that subtracts a step or adds it, for the column at
+    """The loop over R4 rows listed from R0 on that subtracts a step or adds it, for the column at
     R7 with input R5 and dither R6; and what follows elsewhere: a carry into the upper byte, and
     factors that have an upper byte, which only a `wide` loop expects.
 
@@ -559,7 +559,7 @@ def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
         {place} ; 4
         movx a, @dptr | {first} a, r3 | movx @dptr, a ; 5
         jc {name}_b ; 2
-        {name}_n: djnz r1, {name} ; 2
+        {name}_n: djnz r4, {name} ; 2
     """
     tail = f"""
         {name}_b: inc dph | movx a, @dptr {"" if minus else "| inc a"} | jz {name}_s
@@ -568,9 +568,9 @@ def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
     """
     if wide:
         tail += f"""
-            {name}_w: mov b, r5 | mul ab | add a, r3 | mov r3, a | clr a | addc a, b | mov r4, a
+            {name}_w: mov b, r5 | mul ab | add a, r3 | mov r3, a | clr a | addc a, b | mov rate, a
             {place} | movx a, @dptr | {first} a, r3 | movx @dptr, a
-            inc dph | movx a, @dptr | {then} a, r4 | jc {name}_e
+            inc dph | movx a, @dptr | {then} a, rate | jc {name}_e
             movx @dptr, a | dec dph | sjmp {name}_n
             {name}_e: {end} | movx @dptr, a | sjmp {name}_s
         """
@@ -581,42 +581,59 @@ def _drive(name: str, signed: bool) -> str:
     """The subroutine that runs over the columns: those of an input that is not 0 go through the
     lists of rows. A negative input exchanges the lists. The name with _p takes a positive one in
     A."""
-    text = f"""
-        ; R1 columns from DPTR on for the inputs from next on, the dither of the first in R6.
-        {name}: mov r7, dpl | mov left, r1 | mov r0, next
-        {name}_x: mov a, @r0 | inc r0 | jnz {name}_c ; an input of 0 takes 12
+    return _signed_drive(name) if signed else _unsigned_drive(name)
+
+
+def _columns(name: str) -> str:
+    """The columns of a drive: R1 walks over the inputs, and does not stop at one that is 0."""
+    return f"""
         {name}_n: mov a, r7 | add a, stride | mov r7, a | mov a, r6 | add a, #157 | mov r6, a
         djnz left, {name}_x
-        mov next, r0
+        mov next, r1
         ret
-        {name}_c: mov next, r0
+        {name}_x: mov a, @r1 | inc r1 | jz {name}_n ; an input of 0 takes 12
     """
-    if signed:
-        return (
-            text
-            + f"""
-            jb acc.7, {name}_m
-            {name}_p: mov r5, a
-            mov r0, #rows | mov a, plus | lcall loop_minus
-            mov r0, begin | mov a, minus | lcall loop_plus
-            mov r0, next | sjmp {name}_n
-            {name}_m: cpl a | inc a | mov r5, a
-            mov r0, #rows | mov a, plus | lcall loop_plus
-            mov r0, begin | mov a, minus | lcall loop_minus
-            mov r0, next | sjmp {name}_n
-        """
-        )
-    text += f"{name}_p: mov r5, a | jb psw.5, {name}_w\n"
-    for kind, wide in ("", False), ("_w", True):
-        tails = f"mov r0, next | ljmp {name}_n\n"
-        text += f"{name}_w:\n" * wide
+
+
+_DRIVE = """
+    ; R1 columns from DPTR on for the inputs from next on, the dither of the first in R6.
+    {name}: mov r7, dpl | mov left, r1 | mov r1, next
+"""
+
+
+def _unsigned_drive(name: str) -> str:
+    text = f"""
+        {_DRIVE.format(name=name)}
+        jnb psw.5, {name}_x | ljmp {name}w_x
+        {name}_p: jnb psw.5, {name}_c | ljmp {name}w_c
+    """
+    for variant, wide in (name, False), (f"{name}w", True):
+        text += f"{_columns(variant)}\n{variant}_c: mov r5, a\n"
+        tails = ""
         for sign, count, at in ("minus", "plus", "#rows"), ("plus", "minus", "begin"):
-            loop, tail = _loop(f"{name}_{sign}{kind}", sign, wide)
-            text += f"mov a, {count} | jz {name}_{sign}{kind}_0 | mov r1, a | mov r0, {at}"
-            text += f"{loop}{name}_{sign}{kind}_0:\n"
+            loop, tail = _loop(f"{variant}_{sign}", sign, wide)
+            text += f"mov a, {count} | jz {variant}_{sign}_0 | mov r4, a | mov r0, {at}"
+            text += f"{loop}{variant}_{sign}_0:\n"
             tails += tail
-        text += tails
+        text += f"ljmp {variant}_n\n{tails}"
     return text
+
+
+def _signed_drive(name: str) -> str:
+    return f"""
+        {_DRIVE.format(name=name)}
+        sjmp {name}_x
+        {_columns(name)}
+        jb acc.7, {name}_m
+        {name}_p: mov r5, a
+        mov r0, #rows | mov a, plus | lcall loop_minus
+        mov r0, begin | mov a, minus | lcall loop_plus
+        sjmp {name}_n
+        {name}_m: cpl a | inc a | mov r5, a
+        mov r0, #rows | mov a, plus | lcall loop_plus
+        mov r0, begin | mov a, minus | lcall loop_minus
+        sjmp {name}_n
+    """
 
 
 def _loops() -> str:
@@ -627,7 +644,7 @@ def _loops() -> str:
         narrow, narrow_tail = _loop(f"{name}_b", sign, wide=False)
         wide, wide_tail = _loop(f"{name}_f", sign, wide=True)
         text += f"""
-            {name}: jz {name}_0 | mov r1, a | jb psw.5, {name}_f
+            {name}: jz {name}_0 | mov r4, a | jb psw.5, {name}_f
             {narrow}
             {name}_0: ret
             {narrow_tail}
