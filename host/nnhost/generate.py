@@ -355,7 +355,7 @@ def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan
     """nn_passes.c: what an 8051 computes in assembly, written for this net."""
     assert memory.planes is not None
     space = memory.space.__getitem__
-    lines = pass_file(memory.passes.values(), memory.planes, space)
+    lines = pass_file(memory.passes.values(), memory.planes, space, memory.window)
     return "\n".join([*_title("nn_passes.c", target, _about(plan, program)), *lines, ""])
 
 

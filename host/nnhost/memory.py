@@ -31,6 +31,8 @@ from nnhost.kernels.rules import Rules, Space, row_kernel, sum_kernel, wanted_sp
 IN_PLANES = "planes"
 #: Bytes of xdata that the firmware's core takes, at most.
 CORE_XDATA = 512
+#: Bytes of idata through which passes look at longer inputs.
+WINDOW = 32
 #: Owned by the firmware's core, which declares them itself.
 CORE_OWNED = ("prng_state",)
 
@@ -40,7 +42,8 @@ class MemoryPlan:
     """`space`: the C qualifier of each buffer ("" where there is one RAM). `used`: bytes a space
     ("idata" and "xdata" on an 8051, else "ram"), of the net's own buffers alone. `stacked`: names
     of Maps whose local variables go to the stack. `program`: what is left for C to compute after
-    the `passes`, which are there if parameters lie in `planes`, from external address 0."""
+    the `passes`, which are there if parameters lie in `planes`, from external address 0; they look
+    at inputs in external RAM through a `window` of so many bytes of idata."""
 
     space: dict[Buffer, str]
     used: dict[str, int]
@@ -48,6 +51,7 @@ class MemoryPlan:
     program: Program
     planes: Planes | None = None
     passes: Mapping[str, Pass] = field(default_factory=dict)
+    window: int = 0
 
 
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
@@ -127,15 +131,20 @@ def make_memory(
         return MemoryPlan(space, used, frozenset(), program)
     if external and (passes := find(program)):
         inside = {b for p in passes.values() for b in p.inside}
-        memory = _two_memories(applied(program, passes), internal, rules, passes)
-        fits = memory.used["xdata"] + CORE_XDATA <= external
-        if fits and all(memory.space[b] == "NN_IDATA" for b in inside):
+        window = 0 if sum(b.bytes for b in inside) <= internal else WINDOW
+        left = internal - window
+        memory = _two_memories(applied(program, passes), left, rules, passes, window)
+        if left >= 0 and memory.used["xdata"] + CORE_XDATA <= external:
             return memory
     return _two_memories(program, internal, rules)
 
 
 def _two_memories(
-    program: Program, internal: int, rules: Rules, passes: Mapping[str, Pass] | None = None
+    program: Program,
+    internal: int,
+    rules: Rules,
+    passes: Mapping[str, Pass] | None = None,
+    window: int = 0,
 ) -> MemoryPlan:
     planes = place(tuple(dict.fromkeys(p.matrix for p in passes.values()))) if passes else None
     there = needed(program, passes or {})
@@ -173,8 +182,8 @@ def _two_memories(
         if fixed > FIXED_LOCALS:
             stacked.append(m.name)
     used = {
-        "idata": internal - left,
+        "idata": internal - left + window,
         "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA")
         + (planes.bytes if planes else 0),
     }
-    return MemoryPlan(space, used, frozenset(stacked), program, planes, passes or {})
+    return MemoryPlan(space, used, frozenset(stacked), program, planes, passes or {}, window)

@@ -20,10 +20,11 @@ from nnhost.kernels.planes import PAGE, Block, Planes
 Space = Callable[[Buffer], str]
 
 
-def pass_file(passes: Iterable[Pass], planes: Planes, space: Space) -> list[str]:
+def pass_file(passes: Iterable[Pass], planes: Planes, space: Space, window: int) -> list[str]:
     """The lines of a C file that holds the passes of a net and nothing else, since the compiler
-    takes no notice of the registers that they change."""
-    writer = _Writer(planes, space)
+    takes no notice of the registers that they change. Through `window` bytes of internal RAM
+    passes look at what lies in external RAM."""
+    writer = _Writer(planes, space, window)
     for p in passes:
         match p:
             case Sums():
@@ -47,6 +48,7 @@ class _Writer:
 
     planes: Planes
     space: Space
+    window: int
     lines: list[str] = field(default_factory=list)
     shared: dict[str, list[str]] = field(default_factory=dict)
     labels: int = 0
@@ -72,6 +74,7 @@ class _Writer:
             "minus:  .ds 1 ; rows to be added to",
             "begin:  .ds 1 ; address of the first of these",
             "rate:   .ds 1 ; factor of the deltas",
+            *(["    .area ISEG (DATA)", f"window: .ds {self.window}"] if self.window else []),
             "    .area CSEG (CODE)",
             *self.lines,
             *(line for routine in self.shared.values() for line in routine),
@@ -116,15 +119,40 @@ class _Writer:
         """Whether it lies in internal RAM."""
         return self.space(buffer) == "NN_IDATA"
 
-    def runs(self, block: Block, plane: int, routine: str) -> str:
-        """Calls of `routine` for the columns of all inputs: DPTR the first byte, R1 columns."""
+    def runs(
+        self, block: Block, plane: int, routine: str, source: Buffer | None, to: str = "next"
+    ) -> str:
+        """Calls of `routine` for the columns of all inputs: DPTR the first byte, R1 columns, and
+        the first input in internal RAM at the address in `to`, where the routine leaves the next.
+        """
         inputs = block.runs[-1].first + block.runs[-1].count - 1
-        calls = ""
+        inside = source is None or self.internal(source)
+        calls = f"mov {to}, #{_symbol(source)}\n" if source and inside else ""
+        most = inputs if inside else self.window
         for run in block.runs:
-            if count := min(run.count, inputs - run.first):
-                at = self.planes.page(run, plane) * PAGE + run.low
+            end = min(run.first + run.count, inputs)
+            for first in range(run.first, end, most):
+                count = min(most, end - first)
+                if source and not inside:
+                    calls += f"{self.fetch(source, first, count, 'window')}\nmov {to}, #window\n"
+                at = self.planes.page(run, plane) * PAGE + block.column(first).low
                 calls += f"mov dptr, #0x{at:04x} | mov r1, #{count} | lcall {routine}\n"
         return calls
+
+    def fetch(self, source: Buffer, first: int, count: int, to: str) -> str:
+        """Copy bytes from external RAM to internal RAM."""
+        self.shared.setdefault(
+            "fetch",
+            self.format("""
+            ; R1 bytes from DPTR to R0
+            fetch: movx a, @dptr | inc dptr | mov @r0, a | inc r0 | djnz r1, fetch
+            ret
+        """),
+        )
+        return (
+            f"mov dptr, #({_symbol(source)} + {first}) | mov r0, #{to} | mov r1, #{count}"
+            " | lcall fetch"
+        )
 
     def bias(self, block: Block, plane: int) -> str:
         """DPTR to the column of the biases."""
@@ -164,8 +192,7 @@ class _Writer:
                 djnz r1, {clear}
                 {self.bias(block, 1)} ; the bias is a weight of this input
                 mov r1, #1 | mov a, #{p.one} | lcall {scan}_x
-                mov r0, #{_symbol(p.source)}
-                {self.runs(block, 1, scan)}
+                {self.runs(block, 1, scan, p.source, "r0")}
             """)
             self.correction(p, signed)
             self.put(f"mov r0, #rows | mov r7, #{block.rows} | {self.to(p.result, block.first)}")
@@ -293,8 +320,10 @@ class _Writer:
         self.put(f"_{p.kernel}::")
         for block in blocks:
             n = f"{p.kernel}_{block.first}"
+            if not self.internal(p.seen):
+                self.put(self.fetch(p.seen, block.first, block.rows, "(rows + 5)"))
             self.put(f"""
-                mov r0, #({_symbol(p.seen)} + {block.first}) | mov r1, #{block.rows}
+                mov r0, {self.seen(p, block)} | mov r1, #{block.rows}
                 clr a | mov r5, a | mov r6, a
                 {n}_s: mov a, @r0 | jnb acc.7, {n}_p | dec r6
                 {n}_p: add a, r5 | mov r5, a | jnc {n}_i | inc r6
@@ -305,12 +334,15 @@ class _Writer:
                 mov a, r6 | cpl a | addc a, #0 | mov rows + 2, a
                 mov rows + 3, #{_symbol(p.result)} ; where the next result goes
                 mov rows + 4, #({_symbol(p.result)} >> 8)
-                {f"mov next, #{_symbol(p.gate)}" if p.gate else ""}
-                {self.runs(block, 1, f"{n}_run")}
+                {self.runs(block, 1, f"{n}_run", p.gate)}
             """)
         self.put("ret")
         for block in blocks:
             self.gradient_columns(p, block)
+
+    def seen(self, p: Gradient, block: Block) -> str:
+        """Where in internal RAM the deltas of a block are."""
+        return f"#({_symbol(p.seen)} + {block.first})" if self.internal(p.seen) else "#(rows + 5)"
 
     def gradient_columns(self, p: Gradient, block: Block) -> None:
         """Subroutine: R1 columns from DPTR on."""
@@ -323,7 +355,7 @@ class _Writer:
                 mov a, dpl | add a, #{block.rows} | mov dpl, a | sjmp {n}_store
             """)
         self.put(f"""
-            {n}_column: mov r0, #({_symbol(p.seen)} + {block.first}) | mov r7, #{block.rows}
+            {n}_column: mov r0, {self.seen(p, block)} | mov r7, #{block.rows}
             mov r2, rows | mov r3, rows + 1 | mov r4, rows + 2
             {n}_row: mov a, @r0 | jz {n}_zero | jb acc.7, {n}_minus ; 23 cycles, negative 27
             mov b, a | movx a, @dptr | mul ab
@@ -385,8 +417,8 @@ class _Writer:
                 mov stride, #{block.rows} | mov r1, #(rows + {4 * block.rows})
                 {self.factors(p, block.first)}
                 lcall {routine}
-                mov next, #{_symbol(p.source)} | mov r6, #0
-                {self.runs(block, 0, drive)}
+                mov r6, #0
+                {self.runs(block, 0, drive, p.source)}
                 {self.bias(block, 0)} | mov r7, dpl | mov left, #1 | mov a, #{p.one}
                 {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
             """)
@@ -407,8 +439,8 @@ class _Writer:
                 lcall draw
                 {self.flag(p.first, "psw.1")}
                 {self.flag(p.last, "psw.5")}
-                mov next, #{_symbol(p.source)} | mov r6, #0
-                {self.runs(block, 2, drive)}
+                mov r6, #0
+                {self.runs(block, 2, drive, p.source)}
                 {self.bias(block, 2)} | mov left, #1 | mov a, #{p.one}
                 {"mov minus, #0" if signed else ""}
                 {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
