@@ -42,6 +42,9 @@ MEMBERS = (
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
     Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
     Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
+    Member("weight decay", "l2", ("train.l2=0.003",)),
+    Member("weight decay", "l1", ("train.l1=0.0003",)),
+    Member("weight decay", "elastic", ("train.l1=0.0002", "train.l2=0.002")),
     *(
         Member("schedule", name, (f"train.schedule={name}", "train.lr=0.0625", "train.warmup=0.5"))
         for name in SCHEDULES

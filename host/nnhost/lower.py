@@ -84,10 +84,13 @@ def _lower(plan: Plan) -> Program:
         last = Buffer("last", (), Interval(0, 1), "input", doc="the batch ends")()
     in_256ths = loss() >> -8 - round(math.log2(plan.loss.scale(1)))
     paced = lower_pace(plan.pace, in_256ths, last) if plan.pace else None
-    rate: Operand = paced.rate if paced else plan.layers[0].rate[0]
+
+    def chosen(name: str, factors: tuple[int, ...]) -> Operand:
+        return paced.chosen(name, factors) if paced else factors[0]
+
     update: list[Map] = []
     for layer_ in reversed(dense):
-        update += layer_.update(plan.optimizer, rate, first, last)
+        update += layer_.update(plan.optimizer, chosen, first, last)
     update += _padding(update)
     update += paced.update if paced else []
     update = [m if m.when != one else _always(m) for m in update]

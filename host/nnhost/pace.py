@@ -7,7 +7,7 @@ and stage are part of the training state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nnhost.errors import UsageError
 from nnhost.fixed import nearest
@@ -104,24 +104,28 @@ def _merged(stages: list[Stage], updates: int, rate: float) -> tuple[list[int], 
 
 @dataclass(frozen=True)
 class Paced:
-    """What a paced Program needs: `rate`, the update's factor; its `state`; and Maps for the
-    sections init, update (at its end) and epoch (at its start)."""
+    """What a paced Program needs: its `stage` and other `state`; and Maps for the sections init,
+    update (at its end) and epoch (at its start)."""
 
-    rate: Expr
+    stage: Buffer
     state: tuple[Buffer, ...]
     init: list[Map]
     update: list[Map]
     epoch: list[Map]
+    tables: dict[str, Buffer] = field(default_factory=dict)
+
+    def chosen(self, name: str, factors: tuple[int, ...]) -> Expr:
+        """The factor of the current stage, from a table of that name."""
+        doc = "an update's factor, a stage each"
+        return self.tables.setdefault(name, table(name, list(factors), doc))[self.stage()]
 
 
 def lower_pace(pace: Pace, loss: Expr, last: Expr) -> Paced:
     """The Maps of a pace. `loss`: of a sample, in 256ths; `last`: 1 as an update is made."""
     end = len(pace.rates) - 1
     stage = Buffer("stage", (), Interval(0, end), "state", doc="stage of the schedule")
-    rates = table("rates", list(pace.rates), "the update's factor, a stage each")
-    paced = Paced(
-        rates[stage()], (stage,), [Map("init_stage", stage, (), Const(0), doc="the first")], [], []
-    )
+    begin = Map("init_stage", stage, (), Const(0), doc="the first")
+    paced = Paced(stage, (stage,), [begin], [], [])
     if pace.until:
         paced = _timed(pace, paced, stage, last)
     return paced if pace.patience is None else _adaptive(pace, paced, stage, loss)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nnhost.activations import ACTIVATIONS
 from nnhost.data import Dataset
 from nnhost.errors import UsageError
-from nnhost.fixed import Format, ratio, signed, unsigned
+from nnhost.fixed import Format, nearest, ratio, signed, unsigned
 from nnhost.ir import INT8, INT16, Interval
 from nnhost.losses import LOSSES, Loss
 from nnhost.optimizers import OPTIMIZERS
@@ -51,6 +51,19 @@ FEW_INPUTS = 3
 
 
 @dataclass(frozen=True)
+class Decay:
+    """What an update takes from a weight: `factors` (an entry a stage of the schedule, or one)
+    times 2^-shift, of the weight (l2) or of its last bit (l1)."""
+
+    factors: tuple[int, ...]
+    shift: int
+
+    def real(self, stage: int) -> float:
+        """What the factor of a stage stands for."""
+        return self.factors[min(stage, len(self.factors) - 1)] * 2.0**-self.shift
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """One dense layer: out = activation(W in + b), all in integers.
 
@@ -59,8 +72,8 @@ class LayerPlan:
     layer, whose exact sums the loss takes. `delta_fraction`: of the gradient at the layer's
     output; the backward pass sees it shifted right by `seen_delta_shift` within `seen_delta`.
     The update is ((delta * rate[0] + dither) >> row_shift) * input >> product_shift, in units of
-    the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s. With a
-    pace, its factor stands for rate[0].
+    the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s. `rates`:
+    the factor m, with a pace one a stage, and then finer. `l1`, `l2`: weight decay, or None.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without.
     """
 
@@ -80,6 +93,9 @@ class LayerPlan:
     product_shift: int
     extra: int
     momentum: int
+    l1: Decay | None = None
+    l2: Decay | None = None
+    rates: tuple[int, ...] = ()
 
     @property
     def offset(self) -> int:
@@ -293,6 +309,24 @@ def _check_rate(lr: float, shift: int, finer: int, number: int) -> None:
         )
 
 
+def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | None:
+    """The decay of `weight` times the rates, below 2^(8 - least); None for none. Refuses what has
+    no room."""
+    if not weight:
+        return None
+    finer = FINER if len(rates) > 1 else 0
+    shift = ratio(weight * max(rates))[1] + finer
+    least += finer
+    if not least <= shift <= 29:
+        off = (least if shift < least else 29) - shift
+        raise UsageError(
+            f"[train] {key} = {weight:g} is too {'large' if off > 0 else 'small'} beside the"
+            " learning rate",
+            help=f"set {key} to about {weight * 2.0**-off:.2g}, or leave it out",
+        )
+    return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
+
+
 def make_plan(project: Project, dataset: Dataset) -> Plan:
     """Choose all formats; raises `UsageError` where the net cannot be computed in 32 bits."""
     net, train = project.net, project.train
@@ -331,6 +365,9 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     rate = ratio(factor)
     pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
     finer = FINER if pace else 0
+    # Learning rates as the board has them, an entry a stage.
+    unit = 2.0 ** -(rate[1] + finer) * batch / loss.gradient_scale(outputs)
+    rates = [m * unit for m in (pace.rates if pace else (rate[0],))]
     depth = len(sizes) - 1
     layers: list[LayerPlan] = []
     given = _input_format(dataset.kind, _bits(preset, sizes[0], 1, depth == 1))
@@ -381,6 +418,9 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             product,
             extra,
             momentum,
+            _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1),
+            _decay("l2", train.l2, rates, 8),
+            pace.rates if pace else rate[:1],
         )
         _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)

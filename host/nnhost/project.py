@@ -62,6 +62,8 @@ class TrainSpec:
     """1 to 65535, the seed of the board's generator and of the split."""
     label_smoothing: float = 0.0
     """Share of a class target that is spread over all classes."""
+    l1: float = 0.0
+    l2: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0
     """Epochs in which the learning rate climbs to lr, before the schedule begins."""
@@ -223,6 +225,8 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
         "label_smoothing": _Key(0.0, _share),
+        "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
+        "l2": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "schedule": _Key("constant", _one_of(SCHEDULES)),
         "warmup": _Key(0.0, _number("of epochs, 0 or more", lambda epochs: epochs >= 0)),
         "lr_min": _Key(0.0, _number("from 0 on", lambda lr: lr >= 0)),

@@ -18,7 +18,7 @@ from nnhost.activations import ACTIVATIONS
 from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.optimizers.base import GATHERED, VELOCITY
 from nnhost.pace import FINER, THRESHOLD
-from nnhost.plan import Plan
+from nnhost.plan import LayerPlan, Plan
 
 Real = NDArray[Any]
 
@@ -151,10 +151,20 @@ class Reference:
                 (self.weights[i], self.velocities[i], self.gathered[i], scaled[:, None] * a),
                 (self.biases[i], self.bias_velocities[i], self.bias_gathered[i], scaled),
             ):
+                if w.ndim == 2 and last:
+                    self._decay(w, self.plan.layers[i])
                 self._change(w, v, g, slope, self.momenta[i], first, last)
         if last:
             self._count_update()
         return p.loss
+
+    def _decay(self, w: Real, p: LayerPlan) -> None:
+        """Weight decay in place, decoupled from the gradient (Loshchilov and Hutter, 2019)."""
+        if p.l2:
+            w *= 1 - p.l2.real(self.stage)
+        if p.l1:
+            most = p.l1.real(self.stage) * 2.0**-p.weight_fraction
+            w -= np.clip(w, -most, most)
 
     def _change(
         self, w: Real, v: Real, g: Real, slope: Real, momentum: float, first: bool, last: bool

@@ -52,6 +52,9 @@ def test_drawn_nets_cover_what_there_is() -> None:
     assert {p.loss.name for p in plans} == set(LOSSES)
     assert {a for n in nets for a in n.project.net.activation} == set(ACTIVATIONS)
     assert any(p.label_smoothing for p in plans)
+    assert {(p.layers[0].l1 is None, p.layers[0].l2 is None) for p in plans} == {
+        (False, False), (False, True), (True, False), (True, True),
+    }  # fmt: skip
     assert {n.project.train.schedule for n in nets} == set(SCHEDULES)
     assert any(p.pace and p.pace.patience is not None and p.pace.until for p in plans)
     assert {len(p.layers) for p in plans} >= {1, 2, 3, 4}

@@ -80,6 +80,8 @@ def _attempt(rng: random.Random) -> Network:
             rng.choice([1, 1, 2, 3, 0]),
             rng.choice([1, 2, 3]),
             rng.randint(1, 65535),
+            l1=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-12, -4)]),
+            l2=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-12, -2)]),
             **_schedule(rng),
             label_smoothing=rng.choice([0.0, 0.1, 0.5]) if LOSSES[loss].smooths else 0.0,
         ),

@@ -199,10 +199,11 @@ def update_error(
     error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
     inside(change, error, 32767 * unit)
     last = 2.0**-layer.weight_fraction
-    stored = error + (last if layer.extra else 0.0)
+    # To the nearest above or below: narrowing, and what the decays take.
+    stored = error + last * ((layer.extra > 0) + (layer.l1 is not None) + (layer.l2 is not None))
     if ahead:
         # The slot's error once more, less than itself, and the rounding of momentum times slot.
-        change, stored, error = 2 * change, 2 * error + 2 * unit + last, error + unit
+        change, stored, error = 2 * change, stored + error + 2 * unit, error + unit
         inside(change, stored, 32767 * unit)
     inside(np.abs(weight) + change, stored, 32000 * last)
     return error, stored

@@ -150,6 +150,8 @@ class Net:
     real: bool
     smoothing: float = 0.0
     course: Course | None = None
+    l1: float = 0.0
+    l2: float = 0.0
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -413,6 +415,8 @@ class Net:
                 count += 2
                 dither = x1 & (2**q - 1) if q <= 16 else x1 << (q - 16)
                 F = sat16((p.delta[o] * m + dither) >> q)
+                if last:
+                    self.decay(p, p.U[o], x2)
                 for j, a in enumerate([*p.a, 2**p.fa]):
                     N = noise(x2, P, j)
                     step = (F * a + N) >> P
@@ -443,6 +447,23 @@ class Net:
             self.updates = min(self.updates + 1, self.until[-1])
             if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
                 self.stage += 1
+
+    def decay(self, p: Layer, weights: list[int], x2: int) -> None:
+        """l2, then l1, each with random numbers of its own shift."""
+        offset = 128 if self.q8 else 0
+        unit = 2.0 ** -(self.s + self.finer) * self.B / self.c  # of RATES, as learning rates
+        for j in range(p.n):
+            if self.l2:
+                f, s = self.share(self.l2 * unit)
+                weights[j] = sat16(weights[j] - (((weights[j] - offset) * f + wide(x2, s, j)) >> s))
+            if self.l1:
+                f, s = self.share(self.l1 * unit * 2.0**p.Fw)
+                most = (f + wide(x2, s, j)) >> s
+                weights[j] = sat16(weights[j] - clamp(weights[j] - offset, -most, most))
+
+    def share(self, weight: float) -> tuple[int, int]:
+        s = ratio(weight * max(self.rates))[1] + (7 if len(self.rates) > 1 else 0)
+        return near(weight * self.rates[self.stage] * 2.0**s), s
 
     def nesterov(
         self, w: list[int], v: list[int], g: list[int], at: int, numbers: tuple[int, ...],
@@ -477,6 +498,10 @@ class Net:
             if self.course.schedule == "plateau":
                 packed += struct.pack("<IIB", self.total, self.best, self.waited)
         return packed + struct.pack("<3H", *self.order, self.x)
+
+
+def wide(x2: int, bits: int, j: int) -> int:
+    return noise(x2, min(16, bits), j) << max(0, bits - 16)
 
 
 def noise(x2: int, bits: int, j: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from nnhost.activations import ACTIVATIONS
 from nnhost.fixed import saturate
@@ -19,6 +20,8 @@ from nnhost.ir import (
     Var,
     clamp,
     interval,
+    maximum,
+    minimum,
     rounded_shift,
     total,
 )
@@ -226,18 +229,27 @@ class Dense:
                 doc=f"W^T delta times the derivative of {q.activation}"),
         ]  # fmt: skip
 
-    def update(self, optimizer: str, rate: Operand, first: Expr, last: Expr) -> list[Map]:
-        """Learning rate times gradient into the optimizer, row by row. `rate`: the factor m."""
+    def update(
+        self,
+        optimizer: str,
+        chosen: Callable[[str, tuple[int, ...]], Operand],
+        first: Expr,
+        last: Expr,
+    ) -> list[Map]:
+        """Learning rate times gradient into the optimizer, row by row. `chosen(name, factors)`: of
+        the factors of the schedule's stages, the one that counts; a lone factor is it."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
         q = Var("q", 2)
         draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
+        rate = chosen("rates", p.rates)
         scaled = row_factor(self.delta[o], draws[o, 0], rate, p.row_shift)
         bits = p.product_shift
         maps = [
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
+        maps += [replace(m, when=last) for m in self._decays(draws, chosen)]
         one = 1 << p.input.fraction
         for at, weight, index, column, x in (
             (0, self.weight, (o, j), j, self.source[j]),
@@ -247,4 +259,29 @@ class Dense:
             step = Step(factor[o], x, random, bits, p.extra, p.momentum)
             slots = tuple(pair[at] for pair in self.held)
             maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
+        return maps
+
+    def _decays(
+        self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]
+    ) -> list[Map]:
+        """What an update takes from the weights, whatever their gradient; biases keep theirs."""
+        p, o, j = self.plan, self.rows, self.columns
+        weight = self.weight[o, j]
+        real = weight - p.offset
+        maps = []
+        for name, decay in (("l2", p.l2), ("l1", p.l1)):
+            if decay is None:
+                continue
+            factor = chosen(f"{name}_rates{p.number}", decay.factors)
+            bits = min(16, decay.shift)
+            random = noise(draws[o, 1], spread(j, bits), bits) << (decay.shift - bits)
+            if name == "l2":
+                taken = (real * factor + random) >> decay.shift
+            else:
+                most = (random + factor) >> decay.shift
+                taken = minimum(maximum(real, 0 - most), most)  # never beyond zero
+            maps.append(
+                Map(f"{name}_{self.weight.name}", self.weight, (o, j), saturate(weight - taken),
+                    doc="w - lr * l2 * w" if name == "l2" else "w - lr * l1 * sign(w)")
+            )  # fmt: skip
         return maps
