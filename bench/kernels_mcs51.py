@@ -4,7 +4,8 @@
 
 Compiles the generated net and a main function that trains on the first samples, breaks at the start
 of every section, and prints a table: the average of the samples, and bytes of code without the
-rows. Besides plain C and all kernels, each net is measured with all kernels but one.
+rows. Besides plain C and all there is, each net is measured without passes, as on a board that has
+no room for them, and with all kernels but one.
 """
 
 from __future__ import annotations
@@ -159,16 +160,21 @@ def main() -> int:
     board = replace(boards.get(options.board), flags=(options.flag,))
     print("| net | kernels | step |", " | ".join(SECTIONS), "| code |")
     print("|---|---|---|" + "---|" * len(SECTIONS) + "---|")
+    # Without external RAM, as far as the memory plan knows: no planes, and no passes.
+    small = replace(board, ram=board.ram | {"xram": boards.Memory(0, 0)})
     rules = RULES["mcs51"]
+    loops = dict.fromkeys(r.kernel for r in rules if isinstance(r, LoopRule))
     for example, *settings in (tuple(options.net),) if options.net else NETS:
-        net = Net(example, settings, board, options.samples)
-        net.row("none", "portable")
-        text = net.row("all")
-        loops = dict.fromkeys(r.kernel for r in rules if isinstance(r, LoopRule))
-        for kernel in (k for k in loops if f"{k}(" in text):
-            RULES["mcs51"] = tuple(r for r in rules if r.kernel != kernel)
-            net.row(f"all but {kernel.removeprefix('nn_kernel_')}")
-        RULES["mcs51"] = rules
+        told: set[str] = set()
+        Net(example, settings, board, options.samples).row("none", "portable")
+        for about, chip in ("all", board), ("no passes", small):
+            net = Net(example, settings, chip, options.samples)
+            text = net.row(about)
+            for kernel in (k for k in loops if f"{k}(" in text and k not in told):
+                told.add(kernel)
+                RULES["mcs51"] = tuple(r for r in rules if r.kernel != kernel)
+                net.row(f"{about} but {kernel.removeprefix('nn_kernel_')}")
+            RULES["mcs51"] = rules
     return 0
 
 

@@ -183,15 +183,10 @@ class _Writer:
         self.put(f"_{p.kernel}::")
         for block in blocks:
             scan = self.scan(block.rows, signed)
-            clear = self.label()
+            self.shared.setdefault("begin_sums", self.format(BEGIN_SUMS))
             self.put(f"""
-                mov r0, #rows | mov r1, #{block.rows} | clr a
-                mov r5, a | mov r6, a ; sum of the inputs
-                {"mov r2, a | mov r3, a | mov r4, a" if signed else ""}
-                {clear}: mov @r0, a | inc r0 | mov @r0, a | inc r0 | mov @r0, a | inc r0
-                djnz r1, {clear}
-                {self.bias(block, 1)} ; the bias is a weight of this input
-                mov r1, #1 | mov a, #{p.one} | lcall {scan}_x
+                {self.bias(block, 1)} | mov r1, #{block.rows} | mov r7, #{p.one} | lcall begin_sums
+                {"mov r2, a | mov r3, a" if signed else ""}
                 {self.runs(block, 1, scan, p.source, "r0")}
             """)
             self.correction(p, signed)
@@ -373,8 +368,12 @@ class _Writer:
                 mov a, r4 | mov r3, #0x7f | mov r2, #0xff | jnb acc.7, {n}_store
                 mov r3, #0x80 | mov r2, #0
             """)
-        self.put(f"{n}_store: mov a, r4 | rlc a | subb a, acc | mov r7, a | clr c ; the sign")
         parts = ("r2", "r3", "r4", "r7")[: type_bytes(p.result.c_type)]
+        self.put(f"{n}_store:")
+        if len(parts) == 4:
+            self.put("mov a, r4 | rlc a | subb a, acc | mov r7, a ; the sign")
+        if block.first:
+            self.put("clr c")
         if self.internal(p.result):
             move, step = "mov {}", "@r0"
             self.put("mov r0, rows + 3")
@@ -491,6 +490,17 @@ class _Writer:
             mov dptr, #({_symbol(p.drawn.delta)} + {2 * row})
         """
 
+
+#: Begins the sums with the biases, which are weights of a constant input.
+BEGIN_SUMS = """
+    ; R1 biases from DPTR on times R7, which R6:R5 begins with. Leaves 0 in A.
+    begin_sums: mov r0, #rows
+    begin_next: movx a, @dptr | mov b, r7 | mul ab ; 8
+    mov @r0, a | inc r0 | mov @r0, b | inc r0 | mov @r0, #0 | inc r0 ; 7
+    inc dpl | djnz r1, begin_next ; 3
+    mov a, r7 | mov r5, a | clr a | mov r6, a
+    ret
+"""
 
 #: The next random number, in the generator's own two bytes.
 _NUMBER = """
