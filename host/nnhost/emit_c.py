@@ -136,7 +136,7 @@ class Function:
         if (name := self.named(e)) is not None:
             return name, self.kind(e)
         code = self.fresh(e)
-        again = self.uses.get(e, 0) > 1 and not isinstance(e, Const)
+        again = self.uses.get(e, 0) > 1 and not isinstance(e, Const | Var)
         if (again or len(code) > _LONGEST) and not code.isidentifier():
             code = self.name(e, code, self.kind(e))
         return code, self.kind(e)
@@ -179,8 +179,8 @@ class Function:
         match e:
             case Const(value):
                 return literal(value, result)
-            case Var(name, _):
-                return name
+            case Var():
+                return self.counter(e)
             case Draw():
                 return "nn_prng_next()"
             case Load(buffer, index):
@@ -228,6 +228,8 @@ class Function:
         """A call of the kernel whose rule matches `e`, if there is one."""
         if not isinstance(e, Op) or (e.op == "mul" and self.byte_product(*e.args)):
             return None
+        if e.op == "mul" and e.args[1] == Const(2):
+            return None
         for rule in self.rules:
             found = Found()
             if isinstance(rule, Rule) and match(rule.pattern, e, found):
@@ -243,7 +245,7 @@ class Function:
         self.sums = var.extent
         call = self.loop_call(rule, found, self.map.expr)
         self.scopes[0].lines.append(f"{call.replace('(', '(nn_sums, ', 1)};")
-        return f"nn_sums[{var.name}]"
+        return f"nn_sums[{self.counter(var)}]"
 
     def loop_call(self, rule: LoopRule, found: Found, inside: Expr) -> str:
         """A call of a kernel that runs a whole loop, or two."""
@@ -287,6 +289,11 @@ class Function:
         """``nn_b[i][j]``."""
         return c_name(buffer) + "".join(f"[{i}]" for i in self.indices(index))
 
+    @staticmethod
+    def counter(var: Var) -> str:
+        """The counter of a loop; there is none for one round."""
+        return var.name if var.extent > 1 else "0U"
+
     def indices(self, index: tuple[Expr, ...]) -> list[str]:
         """Code of each index."""
         return [str(i.value) if isinstance(i, Const) else self.value(i)[0] for i in index]
@@ -308,7 +315,8 @@ class Function:
         inner = Scope(e.var)
         self.scopes.append(inner)
         if e.op == "sum":
-            self.skip_zeros(e.body)
+            if e.var.extent > 1:
+                self.skip_zeros(e.body)
             added = f"({total} + {self.operand(e.body, kind, e.body)})"
             inner.lines.append(f"{total} = {_bare(_converted(added, kind, kind))};")
         else:
@@ -374,7 +382,8 @@ class Function:
         if rest is not None:
             put = self.operand(rest, self.map.dst.c_type, rest)
             lines.append(f"{_INDENT}{self.assignment(put)}")
-        lines += [f"{_INDENT}{'continue' if depth else 'return'};", "}"]
+        looping = any(s.var and s.var.extent > 1 for s in self.scopes[: depth + 1])
+        lines += [f"{_INDENT}{'continue' if looping else 'return'};", "}"]
         scope.lines += lines
 
 
@@ -398,7 +407,9 @@ def _bare(code: str) -> str:
 
 
 def loop(var: Var, lines: list[str]) -> list[str]:
-    """The C loop over an index."""
+    """The C loop over an index; one round needs none."""
+    if var.extent == 1:
+        return lines
     kind = c_type(Interval(0, var.extent))
     n = var.name
     return [

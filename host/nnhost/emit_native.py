@@ -43,7 +43,7 @@ class NativeFunction(Function):
             case Draw() if self.map.dst.size <= _PERIOD:
                 at = "0U"
                 for var in self.map.index:
-                    at = f"({at} * {var.extent}U + {var.name})"
+                    at = f"({at} * {var.extent}U + {self.counter(var)})"
                 return f"drawn[{at}]"
             case Op("div", (a, b)):
                 # A double's 53 bits hold both operands, and their quotient comes no nearer to the
@@ -75,22 +75,22 @@ class NativeFunction(Function):
             for n in walk(e.body)
         )
         if columns:
-            starts.lines.append(f"{name}[{var.name}] = {self.operand(e.init, kind, e)};")
+            starts.lines.append(f"{name}[{self.counter(var)}] = {self.operand(e.init, kind, e)};")
             self.scopes.pop()
             outer.lines += loop(var, starts.lines)
             across, along = Scope(e.var), Scope(var)
             self.scopes += [across, along]
             added = self.operand(e.body, kind, e.body)
-            along.lines.append(f"{name}[{var.name}] += {added};")
+            along.lines.append(f"{name}[{self.counter(var)}] += {added};")
             across.lines += loop(var, along.lines)
             outer.lines += loop(e.var, across.lines)
             self.scopes[-2:] = []
         else:
-            starts.lines.append(f"{name}[{var.name}] = {super().fresh(e)};")
+            starts.lines.append(f"{name}[{self.counter(var)}] = {super().fresh(e)};")
             self.scopes.pop()
             outer.lines += loop(var, starts.lines)
         self.scopes.append(point)
-        return f"{name}[{var.name}]"
+        return f"{name}[{self.counter(var)}]"
 
     def skip_zeros(self, body: Expr) -> None:
         """Nothing is passed over inside a sum."""

@@ -91,4 +91,7 @@ void nn_kernel_rows(int16_t NN_XDATA *weight, const void NN_IDATA *x,
                     int16_t NN_XDATA *bias, uint8_t one, uint16_t offset, uint8_t rows, uint8_t n,
                     uint8_t is_signed);
 
+/* (gradient * slope + 2^13) >> 14, with a slope of 2^14 at most. */
+int16_t nn_kernel_slope(int16_t gradient, uint16_t slope);
+
 #endif

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnhost.fixed import Format
-from nnhost.ir import Expr
+from nnhost.ir import Expr, rounded_shift
 
 Real = NDArray[np.float64]
+
+#: Fraction bits of the slope of a curve.
+SLOPE_BITS = 14
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,8 @@ class Activation:
     backward: Callable[[Expr, Expr, Format], Expr]
     real: Callable[[Real], Real]
     derivative: Callable[[Real, Real], Real]
+
+
+def sloped(gradient: Expr, slope: Expr) -> Expr:
+    """A gradient times the slope of a curve, 0 to 1."""
+    return rounded_shift(gradient * slope, SLOPE_BITS)

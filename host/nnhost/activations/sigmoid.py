@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnhost.activations.base import Activation, Real
+from nnhost.activations.base import SLOPE_BITS, Activation, Real, sloped
 from nnhost.fixed import Format, curve, lookup, nearest, saturate
 from nnhost.ir import Expr, Interval, rounded_shift
 
@@ -29,8 +29,8 @@ def _forward(acc: Expr, fraction: int, out: Format, fine: bool) -> Expr:
 
 
 def _backward(g: Expr, a: Expr, out: Format) -> Expr:
-    slope = rounded_shift(a * (2**out.fraction - a), 2 * out.fraction - 14)
-    return rounded_shift(saturate(g) * slope, 14)
+    slope = rounded_shift(a * (2**out.fraction - a), 2 * out.fraction - SLOPE_BITS)
+    return sloped(saturate(g), slope)
 
 
 def _real(z: Real) -> Real:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnhost.activations.base import Activation, Real
+from nnhost.activations.base import SLOPE_BITS, Activation, Real, sloped
 from nnhost.fixed import Format, curve, lookup, nearest, saturate, signed
 from nnhost.ir import Expr, rounded_shift
 
@@ -29,8 +29,8 @@ def _forward(acc: Expr, fraction: int, out: Format, fine: bool) -> Expr:
 
 
 def _backward(g: Expr, a: Expr, out: Format) -> Expr:
-    square = rounded_shift(a * a, 2 * out.fraction - 14)
-    return rounded_shift(saturate(g) * (16384 - square), 14)
+    square = rounded_shift(a * a, 2 * out.fraction - SLOPE_BITS)
+    return sloped(saturate(g), (1 << SLOPE_BITS) - square)
 
 
 def _real(z: Real) -> Real:

@@ -47,7 +47,7 @@ def _dot(kind: str, weight: Load, strided: Hole | None = None) -> LoopRule:
         _COLUMN,
         (_WEIGHT, _X[kind]),
         strided=strided,
-        least=4 if kind == "u8" else 1,
+        least=4 if kind == "u8" else 2,
     )
 
 

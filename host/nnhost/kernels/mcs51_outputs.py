@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnhost.activations.base import SLOPE_BITS, sloped
 from nnhost.fixed import saturate
 from nnhost.ir import (
     INT8,
@@ -20,7 +21,7 @@ from nnhost.ir import (
     rounded_shift,
     total,
 )
-from nnhost.kernels.rules import Hole, LoopRule, Rules
+from nnhost.kernels.rules import Hole, LoopRule, Rule, Rules
 from nnhost.layers.dense import row_factor
 from nnhost.losses.base import first
 from nnhost.losses.softmax_cross_entropy import ONE, gap, gradient, share
@@ -142,7 +143,13 @@ def _rows(kind: str) -> LoopRule:
     )
 
 
+_GRADIENT, _SLOPE = _scalar("gradient", INT16), _scalar("slope", Interval(0, 1 << SLOPE_BITS))
+
+#: The gradient of tanh and sigmoid.
+_SLOPED = Rule("nn_kernel_slope", sloped(_GRADIENT(), _SLOPE()), (_GRADIENT, _SLOPE), "int16_t")
+
 RULES: Rules = (
+    _SLOPED,
     *_DRAWS,
     *(_factor(shift) for shift in range(1, 16)),
     _NARROW,

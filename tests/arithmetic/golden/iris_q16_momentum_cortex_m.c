@@ -394,9 +394,7 @@ static void nn_map_velocity_bias1(void) {
 
 /* nn_unused: keep the cycle long */
 static void nn_map_pad_draws(void) {
-    for (uint8_t q = 0U; q < 1U; q++) {
-        nn_unused[q] = nn_prng_next();
-    }
+    nn_unused[0U] = nn_prng_next();
 }
 
 void nn_update(void) {

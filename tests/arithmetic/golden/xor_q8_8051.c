@@ -142,19 +142,15 @@ static void nn_map_init_bias1(void) NN_STACKED {
 
 /* nn_weight2: glorot */
 static void nn_map_init_weight2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        for (uint8_t j = 0U; j < 4U; j++) {
-            const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 140U); /* -4587520..4587380 */
-            nn_weight2[o][j] = (int16_t)((int16_t)((t0 + 256) >> 9U) + 128);
-        }
+    for (uint8_t j = 0U; j < 4U; j++) {
+        const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 140U); /* -4587520..4587380 */
+        nn_weight2[0U][j] = (int16_t)((int16_t)((t0 + 256) >> 9U) + 128);
     }
 }
 
 /* nn_bias2: zero */
 static void nn_map_init_bias2(void) NN_STACKED {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        nn_bias2[o] = 128;
-    }
+    nn_bias2[0U] = 128;
 }
 
 /* nn_order: none yet */
@@ -194,10 +190,8 @@ static void nn_map_forward1(void) {
 
 /* nn_logits: W in + b */
 static void nn_map_forward2(void) {
-    for (uint8_t o = 0U; o < 1U; o++) {
-        const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias2[o] >> 8U) * 128) + nn_kernel_dot_s8(nn_weight2[o], nn_activation1, 4U, 2U); /* -81408..81792 */
-        nn_logits[o] = t0;
-    }
+    const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias2[0U] >> 8U) * 128) + nn_kernel_dot_s8(nn_weight2[0U], nn_activation1, 4U, 2U); /* -81408..81792 */
+    nn_logits[0U] = t0;
 }
 
 /* nn_prediction: the lone output is on */
@@ -218,41 +212,35 @@ void nn_forward(void) {
 
 /* nn_size: |logit| in 16ths, at most 255 */
 static void nn_map_size(void) NN_STACKED {
-    for (uint8_t k = 0U; k < 1U; k++) {
-        const int32_t t0 = nn_logits[k]; /* -81408..81792 */
-        if (t0 == 0) {
-            nn_size[k] = 0U;
-            continue;
-        }
-        const int32_t t1 = 0 - t0; /* -81792..81408 */
-        const int16_t t2 = (int16_t)((((t0 > t1) ? t0 : t1) + 128) >> 8U); /* -318..320 */
-        const uint16_t t3 = (uint16_t)((t2 > 0) ? t2 : 0); /* 0..320 */
-        nn_size[k] = (uint8_t)((t3 < 255U) ? t3 : 255U);
+    const int32_t t0 = nn_logits[0U]; /* -81408..81792 */
+    if (t0 == 0) {
+        nn_size[0U] = 0U;
+        return;
     }
+    const int32_t t1 = 0 - t0; /* -81792..81408 */
+    const int16_t t2 = (int16_t)((((t0 > t1) ? t0 : t1) + 128) >> 8U); /* -318..320 */
+    const uint16_t t3 = (uint16_t)((t2 > 0) ? t2 : 0); /* 0..320 */
+    nn_size[0U] = (uint8_t)((t3 < 255U) ? t3 : 255U);
 }
 
 /* nn_loss: cross-entropy, in 256ths */
 static void nn_map_loss(void) NN_STACKED {
     uint16_t sum0 = 0U; /* 0..4257 */
-    for (uint8_t k = 0U; k < 1U; k++) {
-        const uint8_t t1 = nn_size[k]; /* 0..255 */
-        const int32_t t2 = nn_logits[k]; /* -81408..81792 */
-        const uint8_t t3 = (uint8_t)((nn_target != 0U) ? ((t2 < 0) ? 1U : 0U) : ((0 < t2) ? 1U : 0U)); /* 0..1 */
-        const uint16_t t4 = (uint16_t)nn_kernel_multiply((int16_t)(uint16_t)(t1 * 16), t3); /* 0..4080 */
-        sum0 = (uint16_t)(sum0 + (uint16_t)(t4 + (uint16_t)nn_softplus[t1]));
-    }
+    const uint8_t t1 = nn_size[0U]; /* 0..255 */
+    const int32_t t2 = nn_logits[0U]; /* -81408..81792 */
+    const uint8_t t3 = (uint8_t)((nn_target != 0U) ? ((t2 < 0) ? 1U : 0U) : ((0 < t2) ? 1U : 0U)); /* 0..1 */
+    const uint16_t t4 = (uint16_t)nn_kernel_multiply((int16_t)(uint16_t)(t1 * 16), t3); /* 0..4080 */
+    sum0 = (uint16_t)(sum0 + (uint16_t)(t4 + (uint16_t)nn_softplus[t1]));
     nn_loss = sum0;
 }
 
 /* nn_delta2: sigmoid - target */
 static void nn_map_delta_out(void) NN_STACKED {
     const uint16_t t2 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
-    for (uint8_t k = 0U; k < 1U; k++) {
-        const uint16_t t0 = nn_logistic[nn_size[k]]; /* 16384..32768 */
-        const uint16_t t1 = (uint16_t)((nn_logits[k] < 0) ? (uint16_t)(32768U - t0) : t0); /* 0..32768 */
-        const int32_t t3 = (int32_t)t1 - (int32_t)t2; /* -32768..32768 */
-        nn_delta2[k] = (int16_t)((t3 < 32767) ? t3 : 32767);
-    }
+    const uint16_t t0 = nn_logistic[nn_size[0U]]; /* 16384..32768 */
+    const uint16_t t1 = (uint16_t)((nn_logits[0U] < 0) ? (uint16_t)(32768U - t0) : t0); /* 0..32768 */
+    const int32_t t3 = (int32_t)t1 - (int32_t)t2; /* -32768..32768 */
+    nn_delta2[0U] = (int16_t)((t3 < 32767) ? t3 : 32767);
 }
 
 void nn_measure(void) {
@@ -268,11 +256,13 @@ static void nn_map_see_delta2(void) NN_STACKED {
 /* nn_delta1: W^T delta times the derivative of tanh */
 static void nn_map_backward2(void) {
     for (uint8_t j = 0U; j < 4U; j++) {
-        const int16_t t0 = (int16_t)nn_kernel_dot_s8(&nn_weight2[0][j], nn_seen_delta2, 1U, 8U); /* -16256..16384 */
-        const int32_t t1 = nn_kernel_multiply(t0, 2U); /* -32512..32768 */
-        const int8_t t2 = nn_activation1[j]; /* -128..127 */
-        const int32_t t3 = (int32_t)(int16_t)((t1 < 32767) ? t1 : 32767) * (int32_t)(uint16_t)(16384U - (uint16_t)(t2 * t2)); /* -532676608..536854528 */
-        nn_delta1[j] = (int16_t)((t3 + 8192) >> 14U);
+        int16_t sum0 = 0; /* -16256..16384 */
+        const int16_t t1 = (int16_t)((int8_t)(nn_weight2[0U][j] >> 8U) * nn_seen_delta2[0U]); /* -16256..16384 */
+        sum0 = (int16_t)(sum0 + t1);
+        const int32_t t2 = (int32_t)sum0 * 2; /* -32512..32768 */
+        const int8_t t3 = nn_activation1[j]; /* -128..127 */
+        const int16_t t4 = nn_kernel_slope((int16_t)((t2 < 32767) ? t2 : 32767), (uint16_t)(16384U - (uint16_t)(t3 * t3))); /* -32512..32767 */
+        nn_delta1[j] = t4;
     }
 }
 
@@ -298,7 +288,7 @@ static void nn_map_update_weight2(void) {
 }
 
 /* nn_draws1: noise for stochastic rounding */
-static void nn_map_draw1(void) NN_STACKED {
+static void nn_map_draw1(void) {
     nn_kernel_draw(nn_draws1[0], 4U, 2U);
 }
 
