@@ -21,6 +21,7 @@ import pytest
 from nnhost import boards
 from nnhost.generate import board_sources, prepare
 from nnhost.ir import Const, Draw, Expr, Interval, Load, Op, Reduce, Var, type_bytes, walk
+from nnhost.kernels.mcs51 import MULTIPLY, SATURATE
 from nnhost.kernels.mcs51_outputs import RULES
 from nnhost.kernels.rules import Hole, LoopRule, Rule
 from nnhost.losses.softmax_cross_entropy import EXP
@@ -29,11 +30,12 @@ from nnhost.project import load_project
 
 KERNELS = firmware_dir() / "kernels" / "mcs51"
 CORE = firmware_dir() / "core"
+TESTED = (*RULES, MULTIPLY, SATURATE)
 #: A rule for scalars is one for a loop of one round, about which the kernel is told nothing.
-SCALARS = {r.kernel for r in RULES if isinstance(r, Rule)}
+SCALARS = {r.kernel for r in TESTED if isinstance(r, Rule)}
 LOOPS = [
     r if isinstance(r, LoopRule) else LoopRule(r.kernel, r.pattern, Var("i", 1), r.holes)
-    for r in RULES
+    for r in TESTED
 ]
 #: External RAM: arrays stand in the first part, where a page ends; results are written behind.
 AREA, OUT = 0x0100, 0x4000
@@ -408,5 +410,5 @@ def test_a_net_calls_the_kernels_it_can(
     network = prepare(load_project(examples_dir() / example, settings))
     board = network.project.board.name
     text = board_sources(network, boards.get(board))["nn_net.c"]
-    names = {r.kernel for r in LOOPS if f"{r.kernel}(" in text}
+    names = {r.kernel for r in RULES if f"{r.kernel}(" in text}
     assert {n.removeprefix("nn_kernel_") for n in names} == kernels
