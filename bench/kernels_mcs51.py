@@ -165,13 +165,16 @@ def main() -> int:
     rules = RULES["mcs51"]
     loops = dict.fromkeys(r.kernel for r in rules if isinstance(r, LoopRule))
     for example, *settings in (tuple(options.net),) if options.net else NETS:
-        told: set[str] = set()
+        told: set[tuple[str, int]] = set()
         Net(example, settings, board, options.samples).row("none", "portable")
         for about, chip in ("all", board), ("no passes", small):
             net = Net(example, settings, chip, options.samples)
             text = net.row(about)
-            for kernel in (k for k in loops if f"{k}(" in text and k not in told):
-                told.add(kernel)
+            for kernel in loops:
+                calls = (kernel, text.count(f"{kernel}("))
+                if not calls[1] or calls in told:
+                    continue
+                told.add(calls)
                 RULES["mcs51"] = tuple(r for r in rules if r.kernel != kernel)
                 net.row(f"{about} but {kernel.removeprefix('nn_kernel_')}")
             RULES["mcs51"] = rules

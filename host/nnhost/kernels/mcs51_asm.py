@@ -274,14 +274,15 @@ class _Writer:
         signed = result.interval.lo < 0
         again, size, full, sign, end = (self.label() for _ in range(5))
         self.put(f"""
-            {again}: mov a, @r0 | add a, r4 | mov r3, a | inc r0
+            {again}: mov a, @r0 | add a, r4 {"| mov r3, a" if shift < 8 else ""} | inc r0
             mov a, @r0 | addc a, r5 | mov r2, a | inc r0
             mov a, @r0 | addc a, r6 | inc r0
         """)
         if signed:
             self.put(f"""
                 clr psw.5 | jnb acc.7, {size}
-                setb psw.5 | cpl a | xch a, r2 | cpl a | xch a, r2 | xch a, r3 | cpl a | xch a, r3
+                setb psw.5 | cpl a | xch a, r2 | cpl a | xch a, r2
+                {"xch a, r3 | cpl a | xch a, r3" if shift < 8 else ""}
                 {size}:
             """)
         else:
