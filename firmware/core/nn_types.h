@@ -12,6 +12,7 @@
 #define NN_IDATA __idata /* 256 bytes, addressed by R0 and R1 */
 #define NN_XDATA __xdata /* 64 KB, addressed by DPTR */
 #define NN_CODE __code   /* program memory: constants */
+#define NN_AT(address) __at(address)
 /* A function whose local variables live on the stack rather than at addresses of their own. */
 #define NN_STACKED __reentrant
 #define NN_ALIGNED

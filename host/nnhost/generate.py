@@ -323,7 +323,8 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
         lo, hi = b.interval
         doc = f"{b.doc}, {lo}..{hi}" if b.doc else f"{lo}..{hi}"
         shared = "" if b in known else "static "
-        lines.append(f"{shared}{declaration(b, memory.space[b])}; /* {doc} */")
+        space = memory.space[b] + (f" NN_AT(0x{memory.at[b]:04X})" if b in memory.at else "")
+        lines.append(f"{shared}{declaration(b, space)}; /* {doc} */")
     lines.append("")
     for b in part.buffers:
         if b.role == "table":

@@ -43,7 +43,8 @@ class MemoryPlan:
     ("idata" and "xdata" on an 8051, else "ram"), of the net's own buffers alone. `stacked`: names
     of Maps whose local variables go to the stack. `program`: what is left for C to compute after
     the `passes`, which are there if parameters lie in `planes`, from external address 0; they look
-    at inputs in external RAM through a `window` of so many bytes of idata."""
+    at inputs in external RAM through a `window` of so many bytes of idata. `at`: external addresses
+    of buffers that fill what planes leave free."""
 
     space: dict[Buffer, str]
     used: dict[str, int]
@@ -52,6 +53,7 @@ class MemoryPlan:
     planes: Planes | None = None
     passes: Mapping[str, Pass] = field(default_factory=dict)
     window: int = 0
+    at: Mapping[Buffer, int] = field(default_factory=dict)
 
 
 #: On the 8051 the locals of a function have fixed addresses, and only leaf functions share them.
@@ -181,9 +183,22 @@ def _two_memories(
         fixed += local_bytes(m, rules, space.__getitem__)
         if fixed > FIXED_LOCALS:
             stacked.append(m.name)
+    outside = [b for b in buffers if space[b] == "NN_XDATA"]
+    at = _filled(planes.holes, outside) if planes else {}
     used = {
         "idata": internal - left + window,
-        "xdata": sum(b.bytes for b in buffers if space[b] == "NN_XDATA")
-        + (planes.bytes if planes else 0),
+        "xdata": sum(b.bytes for b in outside if b not in at) + (planes.bytes if planes else 0),
     }
-    return MemoryPlan(space, used, frozenset(stacked), program, planes, passes or {}, window)
+    stacks = frozenset(stacked)
+    return MemoryPlan(space, used, stacks, program, planes, passes or {}, window, at)
+
+
+def _filled(holes: list[tuple[int, int]], buffers: list[Buffer]) -> dict[Buffer, int]:
+    """Addresses of buffers in holes of memory, the largest first."""
+    at: dict[Buffer, int] = {}
+    for begin, size in holes:
+        for buffer in sorted(buffers, key=lambda b: (-b.bytes, b.name)):
+            if buffer not in at and buffer.bytes <= size:
+                at[buffer] = begin
+                begin, size = begin + buffer.bytes, size - buffer.bytes
+    return at

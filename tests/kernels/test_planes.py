@@ -111,6 +111,9 @@ def test_every_number_has_two_bytes_of_its_own_and_the_spans_lead_to_them(seed: 
     assert len(places) == sum(b.bytes for b in planes.buffers)
     assert len(set(places)) == len(places)
     assert max(places) < planes.bytes
+    free = {place + i for place, size in planes.holes for i in range(size)}
+    assert not free & set(places)
+    assert not free or max(free) < planes.bytes
     for blocks in planes.blocks.values():
         for block in blocks:
             columns = [c for run in block.runs for c in range(run.first, run.first + run.count)]

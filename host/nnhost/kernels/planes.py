@@ -93,6 +93,14 @@ class Planes:
     bytes: int
 
     @property
+    def holes(self) -> list[tuple[int, int]]:
+        """Address and size of what is left of the last page of all planes but the last, behind
+        which memory goes on."""
+        last, used = divmod(self.bytes - 1, PAGE)
+        first = last - self.planes + 1
+        return [(page * PAGE + used + 1, PAGE - used - 1) for page in range(first, last)]
+
+    @property
     def scratch(self) -> int:
         """Bytes of internal RAM with which passes work: four a row of the largest block, and
         seven others."""
