@@ -197,15 +197,16 @@ def build(settings: Settings, board: str | None) -> None:
     """Compile the net for the board; show what it takes."""
     from nnhost.build import build as make
     from nnhost.cost import step_cycles
-    from nnhost.generate import prepare
+    from nnhost.generate import Target, prepare
 
     project = settings.project()
     record = _record(project, board)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
-        cycles = step_cycles(
-            prepare(project).program, record.family, kernels=project.build.kernels != "portable"
-        )
+        program, kernels = prepare(project).program, project.build.kernels != "portable"
+        target = Target.of(record, standalone=False, kernels=kernels)
+        passes = target.memory(program).passes
+        cycles = step_cycles(program, record.family, kernels=kernels, passes=passes)
     if settings.json:
         emit(_built("built", record, built) | {"cycles": cycles}, sys.stdout)
     else:

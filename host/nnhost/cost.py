@@ -8,7 +8,10 @@ counts from the simulators.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nnhost.ir import (
+    Buffer,
     Const,
     Draw,
     Expr,
@@ -26,11 +29,14 @@ from nnhost.ir import (
     type_bytes,
 )
 from nnhost.kernels import RULES
-from nnhost.kernels.mcs51_passes import STEP
+from nnhost.kernels.mcs51_passes import STEP, Gradient, Pass, Step, Sums, Velocity
+from nnhost.kernels.planes import BLOCK
 from nnhost.kernels.rules import Rules, row_kernel, sum_kernel
 
 #: Share of the points and terms with a zero in them, as ReLU nets on images show it.
 ZEROS = 0.5
+#: Share of the rows of a layer that have a factor.
+ROWS = 0.6
 
 _KINDS = {
     "add": "add", "sub": "add", "and": "add", "mul": "mul", "div": "div", "shl": "shift",
@@ -62,14 +68,58 @@ ROUND = {
 }  # fmt: skip
 
 
-def step_cycles(program: Program, family: str, *, kernels: bool = True) -> int | None:
+def step_cycles(
+    program: Program, family: str, *, kernels: bool = True, passes: Mapping[str, Pass] | None = None
+) -> int | None:
     """Cycles (8051: machine cycles; Cortex-M: instructions) of one training step, without the
-    link; None for a family without prices. `kernels`: those of the family are used."""
+    link; None for a family without prices. `kernels`: those of the family are used; `passes`: what
+    an 8051 computes by them."""
     prices = PRICES.get(family)
     if prices is None:
         return None
     rules = RULES.get(family, ()) if kernels else ()
-    return round(sum(_map_cost(m, prices, rules) for name in STEP for m in program.sections[name]))
+    total = 0.0
+    for m in (m for name in STEP for m in program.sections[name]):
+        done = passes.get(m.name) if passes else None
+        left = done.rest if done else m
+        total += _pass_cost(done) if done else 0.0
+        total += _map_cost(left, prices, rules) if left else 0.0
+    return round(total)
+
+
+def _pass_cost(p: Pass) -> float:
+    """Machine cycles of a pass, from the loops that bench/kernels.md counts."""
+    outputs, inputs = p.matrix.weight.shape
+    blocks = -(-outputs // BLOCK)
+    match p:
+        case Sums():
+            active, signed = _active(p.source, inputs)
+            column = 13 + 10 * signed
+            ends = outputs * (18 + (35 if p.shift else 32)) + 60 * blocks
+            return active * (outputs * (16.3 + signed) + column * blocks) + (
+                9 * (inputs - active) * blocks + ends
+            )
+        case Gradient():
+            used = inputs * (1 - ZEROS if p.gate else 1.0)
+            return used * (outputs * 24 + 75 * blocks) + (inputs - used) * 40 + 150 * blocks
+        case Step():
+            active, signed = _active(p.source, inputs)
+            rows = outputs * ROWS
+            drawn = 130 * rows + 47 * (outputs - rows)
+            columns = (27 + 10 * signed) * (active + 1) + 12 * (inputs - active)
+            return drawn + columns * blocks + 34 * rows * (active + 1)
+        case Velocity():
+            active, _ = _active(p.source, inputs)
+            # Not all rows of a batch are its first or last.
+            slots = (45 if p.first is None else 25) * inputs
+            return outputs * (130 + slots + 15 * active)
+    return 0.0
+
+
+def _active(source: Buffer, inputs: int) -> tuple[float, int]:
+    """How many inputs are not 0, and whether they have a sign."""
+    signed = source.interval.lo < 0
+    return inputs * (1.0 if signed else 1 - ZEROS), int(signed)
 
 
 def _points(variables: frozenset[Var]) -> int:
