@@ -108,12 +108,9 @@ def measure(network: Network, board: boards.Board, folder: Path) -> Count:
         name: sum(s[i + 2] - s[i + 1] for s in steps) / size for i, name in enumerate(SECTIONS)
     }
     total = sum(s[-1] - s[0] for s in steps) / size
-    code = sum(
-        int(found[1], 16)
-        for found in re.finditer(
-            r"^(?:CSEG|CONST|GSINIT|HOME)\s+\w+\s+([0-9A-F]+) =", listing, re.M
-        )
-    )
+    # Long lists of symbols name their area again on the next page.
+    areas = dict(re.findall(r"^(CSEG|CONST|GSINIT|HOME)\s+\w+\s+([0-9A-F]+) =", listing, re.M))
+    code = sum(int(size, 16) for size in areas.values())
     rows = (folder / "nn_data.c").read_text()
     stride = int(re.search(r"rows\[NN_ROWS\]\[(\d+)\]", rows)[1])  # type: ignore[index]
     return Count(sections, total, code - stride * size)

@@ -64,7 +64,7 @@ ROUND = {
     "nn_kernel_update_s8": 38, "nn_kernel_gather_u8": 30, "nn_kernel_gather_s8": 42,
     "nn_kernel_add": 38, "nn_kernel_draw": 23, "nn_kernel_factor": 110, "nn_kernel_narrow": 17,
     "nn_kernel_largest": 36, "nn_kernel_find": 17, "nn_kernel_gap": 77, "nn_kernel_mass": 41,
-    "nn_kernel_share": 180, "nn_kernel_rows": 90,
+    "nn_kernel_share": 180, "nn_kernel_squares": 111, "nn_kernel_rows": 90,
 }  # fmt: skip
 
 

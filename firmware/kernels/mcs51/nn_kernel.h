@@ -94,4 +94,10 @@ void nn_kernel_rows(int16_t NN_XDATA *weight, const void NN_IDATA *x,
 /* (gradient * slope + 2^13) >> 14, with a slope of 2^14 at most. */
 int16_t nn_kernel_slope(int16_t gradient, uint16_t slope);
 
+/*
+ * The sum of (value[i] * value[i]) >> s for i below n, where factor is 2^(16 - s), s is 9..15, and
+ * the sum fits 24 bits.
+ */
+int32_t nn_kernel_squares(const int16_t NN_XDATA *value, uint8_t n, uint8_t factor);
+
 #endif

@@ -24,6 +24,8 @@ from nnhost.ir import (
 from nnhost.kernels.rules import Hole, LoopRule, Rule, Rules
 from nnhost.layers.dense import row_factor
 from nnhost.losses.base import first
+from nnhost.losses.mse import squares
+from nnhost.losses.residual import CLASS_FRACTION, LOSS_FRACTION, REGRESSION_FRACTION
 from nnhost.losses.softmax_cross_entropy import ONE, gap, gradient, share
 
 #: The longest loop: its counter is a byte.
@@ -143,6 +145,14 @@ def _rows(kind: str) -> LoopRule:
     )
 
 
+def _squares(fraction: int) -> LoopRule:
+    """The loss of mse, for so few outputs that it fits 24 bits."""
+    shift = 2 * fraction - LOSS_FRACTION
+    k = Var("k", (1 << (shift - 6)) - 1)
+    pattern = squares(k, _DELTA[k], fraction)
+    return LoopRule("nn_kernel_squares", pattern, k, (_DELTA,), numbers=(1 << (16 - shift),))
+
+
 _GRADIENT, _SLOPE = _scalar("gradient", INT16), _scalar("slope", Interval(0, 1 << SLOPE_BITS))
 
 #: The gradient of tanh and sigmoid.
@@ -158,6 +168,8 @@ RULES: Rules = (
     *(_gap(shift) for shift in range(1, 9)),
     _SUM,
     _SHARE,
+    _squares(CLASS_FRACTION),
+    _squares(REGRESSION_FRACTION),
     _rows("u8"),
     _rows("s8"),
 )

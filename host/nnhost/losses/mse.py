@@ -5,16 +5,20 @@ A residual that saturates acts as a clipped gradient.
 
 from __future__ import annotations
 
-from nnhost.ir import Map, Var, total
+from nnhost.ir import Expr, Map, Var, total
 from nnhost.losses import residual
 from nnhost.losses.base import Loss, Outputs, Real, loss_buffer
 
 
+def squares(k: Var, error: Expr, fraction: int) -> Expr:
+    """The sum of squared errors with `fraction` fraction bits."""
+    # A square has up to 30 bits: the sum keeps 16 fraction bits of it.
+    return total(k, (error * error) >> (2 * fraction - residual.LOSS_FRACTION))
+
+
 def _measure(o: Outputs) -> list[Map]:
     k = Var("k", o.count)
-    # A square has up to 30 bits: the sum keeps 16 fraction bits of it.
-    square = (o.delta[k] * o.delta[k]) >> (2 * o.delta_fraction - residual.LOSS_FRACTION)
-    loss = total(k, square)
+    loss = squares(k, o.delta[k], o.delta_fraction)
     return [
         Map("delta_out", o.delta, (k,), residual.residual(o, k), doc="output - target"),
         Map("loss", loss_buffer(loss), (), loss, doc="sum of squared errors"),
