@@ -250,6 +250,8 @@ def test_layers_of_every_size_step_as_the_simulator_does(size: int, tmp_path: Pa
         ((33, 20, 2), "range", {"activation": "sigmoid", "loss": "binary-cross-entropy"}),
         ((9, 5, 6, 4), "z-score", {"loss": "mse"}),
         ((60, 2), "range", {"lr": 1e-4}),
+        ((13, 9, 4), "range", {"lr": 0.125}),
+        ((6, 12, 4), "z-score", {"lr": 0.03125, "optimizer": "momentum"}),
         ((90, 20, 3), "range", {}),
         ((70, 40, 20), "z-score", {"activation": "tanh", "optimizer": "momentum"}),
         ((7, 17, 4), "range", {"optimizer": "momentum"}),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nnhost.ir import Buffer, Const, Load, type_bytes
+from nnhost.ir import Buffer, Const, Expr, Load, type_bytes
 from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums, Velocity
 from nnhost.kernels.planes import PAGE, Block, Planes
 
@@ -406,7 +406,8 @@ class _Writer:
         signed = p.source.interval.lo < 0
         drive = "steps" if signed else "step"
         routine = "draw" if p.drawn else "list"
-        self.shared.setdefault(routine, self.format(_draw("draw", _LISTED) if p.drawn else LIST))
+        text = _draw("draw", _LISTED, p.drawn.rate) if p.drawn else LIST
+        self.shared.setdefault(routine, self.format(text))
         self.shared.setdefault(drive, self.format(_drive(drive, signed)))
         if signed:
             self.shared.setdefault("loops", self.format(_loops()))
@@ -427,7 +428,8 @@ class _Writer:
         """Column by column: slots, all of which move, and then weights."""
         signed, batched = p.source.interval.lo < 0, p.first is not None
         drive = "slots" + "s" * signed + f"{p.extra}" * (p.extra > 0)
-        self.shared.setdefault("draw", self.format(_draw("draw", self.each)))
+        assert p.drawn is not None
+        self.shared.setdefault("draw", self.format(_draw("draw", self.each, p.drawn.rate)))
         loops = _Slots(p.decay, p.extra, batched, signed)
         self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
         self.put(f"_{p.kernel}::")
@@ -484,7 +486,7 @@ class _Writer:
             case Load(buffer, _):
                 rate = f"mov dptr, #{_symbol(buffer)} | movx a, @dptr | mov rate, a"
             case Const(value):
-                rate = f"mov rate, #{value}"
+                rate = "" if value == 128 else f"mov rate, #{value}"
         return f"""
             {rate}
             mov left, #{(1 << p.drawn.shift - 8) - 1} | mov next, #{(1 << 16 - p.drawn.shift) & 255}
@@ -524,9 +526,23 @@ _LISTED = """
 """
 
 
-def _draw(name: str, keep: str) -> str:
+#: R5:R4 = (R3:R2 * rate + R6:R5) >> 8.
+_BY_RATE = """
+    mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
+    clr a | rlc a | mov r5, a
+    mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a | mov a, b | addc a, r5 | mov r5, a
+"""
+#: The same for 128.
+_BY_128 = """
+    clr c | mov a, r3 | rrc a | mov r3, a | mov a, r2 | rrc a | mov r2, a | clr a | rrc a
+    add a, r5 | mov a, r2 | addc a, r6 | mov r4, a | clr a | addc a, r3 | mov r5, a
+"""
+
+
+def _draw(name: str, keep: str, rate: Expr) -> str:
     """The subroutine that draws two numbers a row, and finds the row's factor R5:R4, which `keep`
-    takes with the sign in F1 and the dither in the generator; at draw_none if it is 0."""
+    takes with the sign in F1 and the dither in the generator; at draw_none if it is 0. All layers
+    have the same `rate`."""
     return f"""
         ; DPTR deltas, R1 end of the list, left the mask of the dither above its lower byte, next
         ; 2^(16 - shift), or 0 if that is 256. A negative delta is made positive, with the
@@ -542,10 +558,7 @@ def _draw(name: str, keep: str) -> str:
         xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
         mov a, r5 | cpl a | mov r5, a | mov a, r6 | cpl a | mov r6, a
         draw_plus: mov a, r6 | anl a, left | mov r6, a
-        mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
-        clr a | rlc a | mov r5, a
-        mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a
-        mov a, b | addc a, r5 | mov r5, a
+        {_BY_128 if rate == Const(128) else _BY_RATE}
         mov a, next | jz draw_moved
         mov b, r4 | mul ab | mov r4, b
         mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
