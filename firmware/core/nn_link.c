@@ -203,9 +203,7 @@ static uint8_t store(const NN_CODE nn_segment_t *map, uint16_t total, uint8_t at
     }
     if (size != 0U) {
         nn_map_open(map, offset);
-    }
-    for (; at != end; at++) {
-        nn_map_put(request[at]);
+        nn_map_put(request + at, size);
     }
     return 1U;
 }

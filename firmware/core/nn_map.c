@@ -1,6 +1,7 @@
 #include "nn_map.h"
 
 #include "nn_config.h"
+#include "nn_copy.h"
 #include "nn_crc.h"
 
 /* On an 8051 the first segment of the state may be numbers in planes. Its address is 0 then. */
@@ -52,17 +53,26 @@ uint8_t nn_map_get(void) {
     return byte;
 }
 
-void nn_map_put(uint8_t byte) {
-    proceed();
-    left--;
+void nn_map_put(const NN_XDATA uint8_t *from, uint8_t size) {
+    while (size != 0U) {
+        uint8_t run;
+        proceed();
+        run = (left < size) ? (uint8_t)left : size;
+        left = (uint16_t)(left - run);
+        size = (uint8_t)(size - run);
 #ifdef NN_PLANES
-    if (IN_PLANES) {
-        nn_planes_set(byte);
-        return;
-    }
+        if (IN_PLANES) {
+            for (; run != 0U; run--) {
+                nn_planes_set(*from);
+                from++;
+            }
+            continue;
+        }
 #endif
-    *at = byte;
-    at++;
+        nn_copy(from, at, run);
+        from += run;
+        at += run;
+    }
 }
 
 uint16_t nn_map_crc(uint16_t size) {

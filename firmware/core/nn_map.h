@@ -10,9 +10,11 @@
 /* Places the cursor on the byte at `offset`, which must be in the map. */
 void nn_map_open(const NN_CODE nn_segment_t *map, uint16_t offset);
 
-/* Takes or sets the byte at the cursor, which moves on. */
+/* Takes the byte at the cursor, which moves on. */
 uint8_t nn_map_get(void);
-void nn_map_put(uint8_t byte);
+
+/* Sets the next `size` bytes; the cursor moves on. */
+void nn_map_put(const NN_XDATA uint8_t *from, uint8_t size);
 
 /* CRC of the next `size` bytes as they are in memory now; the cursor moves on. */
 uint16_t nn_map_crc(uint16_t size);

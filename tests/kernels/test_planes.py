@@ -38,11 +38,18 @@ MAIN = """
 static const __code uint8_t cases[] = {%(cases)s};
 static const __code uint8_t *in;
 
+static __xdata uint8_t part[7]; /* so that segments begin within a part */
+
 static void put(const NN_CODE nn_segment_t *map, uint16_t size) {
     nn_map_open(map, 0U);
-    for (; size != 0U; size--) {
-        nn_map_put(*in);
-        in++;
+    while (size != 0U) {
+        uint8_t some;
+        for (some = 0U; (some < 7U) && (size != 0U); some++) {
+            part[some] = *in;
+            in++;
+            size--;
+        }
+        nn_map_put(part, some);
     }
 }
 
@@ -156,10 +163,12 @@ def run(net: Network, given: list[tuple[bytes, bytes]], folder: Path) -> list[by
     assert "nn_passes.c" in files
     write(files, folder)
     data = [byte for state, sample in given for byte in (*state, *sample)]
-    text = MAIN % {"cases": ",".join(map(str, data)), "many": len(given), "out": OUT}
+    # Short lines: SDCC loses numbers of very long ones.
+    cases = ",\n".join(map(str, data))
+    text = MAIN % {"cases": cases, "many": len(given), "out": OUT}
     (folder / "main.c").write_text(text)
     includes = [f"-I{d}" for d in (folder, CORE, KERNELS)]
-    core = [CORE / f"nn_{name}.c" for name in ("map", "crc", "prng")]
+    core = [CORE / f"nn_{name}.c" for name in ("map", "copy", "crc", "prng")]
     sources = [folder / "main.c", *sorted(folder.glob("nn_*.c")), *core, *KERNELS.glob("*.c")]
     for source in sources:
         tool(["sdcc", "-mmcs51", "--std-c99", "--Werror", *includes, "-c", str(source)], folder)
