@@ -74,6 +74,8 @@ class LayerPlan:
     The update is ((delta * rate[0] + dither) >> row_shift) * input >> product_shift, in units of
     the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s. `rates`:
     the factor m, with a pace one a stage, and then finer. `l1`, `l2`: weight decay, or None.
+    `clip`: largest magnitude of a gradient times the learning rate, as `rates`, or (); in units of
+    the slot if the optimizer `gathers` batches, else of the product of factor and input.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without.
     """
 
@@ -96,6 +98,8 @@ class LayerPlan:
     l1: Decay | None = None
     l2: Decay | None = None
     rates: tuple[int, ...] = ()
+    clip: tuple[int, ...] = ()
+    gathers: bool = False
 
     @property
     def offset(self) -> int:
@@ -192,7 +196,7 @@ class Plan:
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of what the optimizer keeps for each weight."""
-        return OPTIMIZERS[self.optimizer].slots(self.batch)
+        return OPTIMIZERS[self.optimizer].slots(self.batch, self.layers[0].clip != ())
 
     @property
     def has_slot(self) -> bool:
@@ -327,6 +331,18 @@ def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | N
     return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
 
 
+def _clip(most: float, rates: list[float], fraction: int) -> tuple[int, ...]:
+    """A clip of the gradient as the rates see it, at least 1; () for none."""
+    if not most:
+        return ()
+    if most * max(rates) * 2.0**fraction < 1:
+        raise UsageError(
+            f"[train] clip_value = {most:g} leaves nothing of a gradient",
+            help=f"set clip_value to at least {2.0**-fraction / max(rates):.2g}",
+        )
+    return tuple(max(1, nearest(min(most * r * 2.0**fraction, 2.0**30))) for r in rates)
+
+
 def make_plan(project: Project, dataset: Dataset) -> Plan:
     """Choose all formats; raises `UsageError` where the net cannot be computed in 32 bits."""
     net, train = project.net, project.train
@@ -391,7 +407,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         # Shift of the whole update, from delta * m * input to units of the weight.
         whole = delta_fraction + rate[1] + given.fraction - fraction
         extra, product = 0, 8
-        if optimizer.slots(batch):
+        if optimizer.slots(batch, train.clip_value > 0):
             extra = min(6, max(0, whole - 8 - 12))
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.
@@ -421,6 +437,8 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1),
             _decay("l2", train.l2, rates, 8),
             pace.rates if pace else rate[:1],
+            _clip(train.clip_value, rates, fraction + extra + (product if batch == 1 else 0)),
+            batch > 1,
         )
         _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)

@@ -62,6 +62,8 @@ class TrainSpec:
     """1 to 65535, the seed of the board's generator and of the split."""
     label_smoothing: float = 0.0
     """Share of a class target that is spread over all classes."""
+    clip_value: float = 0.0
+    """Largest magnitude of a batch's gradient for a weight; 0 for none."""
     l1: float = 0.0
     l2: float = 0.0
     schedule: str = "constant"
@@ -225,6 +227,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
         "label_smoothing": _Key(0.0, _share),
+        "clip_value": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "l2": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "schedule": _Key("constant", _one_of(SCHEDULES)),

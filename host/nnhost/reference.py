@@ -153,7 +153,7 @@ class Reference:
             ):
                 if w.ndim == 2 and last:
                     self._decay(w, self.plan.layers[i])
-                self._change(w, v, g, slope, self.momenta[i], first, last)
+                self._change(w, v, g, slope, i, first, last)
         if last:
             self._count_update()
         return p.loss
@@ -167,22 +167,33 @@ class Reference:
             w -= np.clip(w, -most, most)
 
     def _change(
-        self, w: Real, v: Real, g: Real, slope: Real, momentum: float, first: bool, last: bool
+        self, w: Real, v: Real, g: Real, slope: Real, i: int, first: bool, last: bool
     ) -> None:
-        """Train a tensor in place, by a sample's gradient times the learning rate."""
-        if self.plan.optimizer == "nesterov":
+        """Train a tensor of layer i in place, by a sample's gradient times the learning rate."""
+        momentum, ahead = self.momenta[i], self.plan.optimizer == "nesterov"
+        if ahead or (momentum and self.plan.layers[i].clip):
             g *= not first
             g -= slope
             if last:
                 v *= momentum
-                v += g
-                w += momentum * v + g
+                v += self._clipped(g, i)
+                w += momentum * v + self._clipped(g, i) if ahead else v
             return
         if first:
             v *= momentum
-        v -= slope
+        v -= slope if self.plan.batch > 1 else self._clipped(slope, i)
         if last:
-            w += v
+            w += self._clipped(v, i) if self.plan.batch > 1 and not momentum else v
+
+    def _clipped(self, g: Real, i: int) -> Real:
+        """The batch's gradient times the learning rate, clipped by value."""
+        p = self.plan.layers[i]
+        if not p.clip:
+            return g
+        fraction = p.weight_fraction + p.extra + (0 if p.gathers else p.product_shift)
+        most = p.clip[min(self.stage, len(p.clip) - 1)] * 2.0**-fraction
+        clipped: Real = np.clip(g, -most, most)
+        return clipped
 
     def predict(self, x: Real) -> Real:
         """Outputs of the net for samples (N, n): class indices (N,), or real outputs (N, K)."""

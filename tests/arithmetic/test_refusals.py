@@ -38,6 +38,7 @@ def plan(example: str, *overrides: str) -> Plan:
             "step has 400 stages",
             "decay_every",
         ),
+        (["train.clip_value=1e-9"], "clip_value = 1e-09 leaves nothing", "at least"),
         (["train.l2=100.0"], "l2 = 100 is too large beside", "set l2 to about"),
         (["train.l1=1e-12"], "l1 = 1e-12 is too small beside", "or leave it out"),
         (["train.schedule=cosine", "train.lr=1e-7"], "too small", "at least"),

@@ -80,6 +80,7 @@ def _attempt(rng: random.Random) -> Network:
             rng.choice([1, 1, 2, 3, 0]),
             rng.choice([1, 2, 3]),
             rng.randint(1, 65535),
+            clip_value=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-8, 2)]),
             l1=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-12, -4)]),
             l2=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-12, -2)]),
             **_schedule(rng),

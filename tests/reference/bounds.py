@@ -197,6 +197,8 @@ def update_error(
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
     change = slot + rate * d * x
     error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
+    # A limit is a unit off at most; and momentum times the slot is rounded on its own.
+    error = error + 2 * unit * (layer.clip != ())
     inside(change, error, 32767 * unit)
     last = 2.0**-layer.weight_fraction
     # To the nearest above or below: narrowing, and what the decays take.

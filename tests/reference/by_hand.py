@@ -150,6 +150,7 @@ class Net:
     real: bool
     smoothing: float = 0.0
     course: Course | None = None
+    clip: float = 0.0
     l1: float = 0.0
     l2: float = 0.0
     x: int = 1
@@ -184,7 +185,9 @@ class Net:
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
         self.slots = self.optimizer != "sgd" or self.B > 1
-        self.gathers = self.optimizer == "nesterov" and self.B > 1
+        self.gathers = self.B > 1 and (
+            self.optimizer == "nesterov" or (self.optimizer == "momentum" and self.clip > 0)
+        )
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
@@ -419,15 +422,17 @@ class Net:
                     self.decay(p, p.U[o], x2)
                 for j, a in enumerate([*p.a, 2**p.fa]):
                     N = noise(x2, P, j)
-                    step = (F * a + N) >> P
+                    product = self.clipped(F * a, p.Fw + E + P) if self.B == 1 else F * a
+                    step = (product + N) >> P
+                    top = p.Fw + E
                     weights, slots, at = (p.U[o], p.v[o], j) if j < p.n else (p.UB, p.vB, o)
                     if not self.slots:
                         weights[at] = sat16(weights[at] - step)
                         continue
-                    if self.optimizer == "nesterov":
+                    if self.optimizer == "nesterov" or self.gathers:
                         gathered = p.g[o] if j < p.n else p.gB
                         self.nesterov(
-                            weights, slots, gathered, at, (F * a, N, P, M, E), first, last
+                            weights, slots, gathered, at, (product, N, P, M, E, top), first, last
                         )
                         continue
                     if not first:
@@ -435,9 +440,11 @@ class Net:
                     elif self.optimizer == "sgd":
                         slots[at] = sat16(-step)
                     else:
-                        slots[at] = sat16((slots[at] * M - F * a + N) >> P)
+                        slots[at] = sat16((slots[at] * M - product + N) >> P)
                     if last:
                         v = slots[at]
+                        if self.optimizer == "sgd":
+                            v = self.clipped(v, top)
                         weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
         while math.gcd(count, 65535) != 1:
             self.draw()
@@ -461,6 +468,14 @@ class Net:
                 most = (f + wide(x2, s, j)) >> s
                 weights[j] = sat16(weights[j] - clamp(weights[j] - offset, -most, most))
 
+    def clipped(self, x: int, fraction: int) -> int:
+        if not self.clip:
+            return x
+        unit = 2.0 ** -(self.s + self.finer) * self.B / self.c
+        most = self.clip * (self.rates[self.stage] * unit) * 2.0**fraction
+        most = max(1, near(min(most, 2.0**30)))
+        return clamp(x, -most, most)
+
     def share(self, weight: float) -> tuple[int, int]:
         s = ratio(weight * max(self.rates))[1] + (7 if len(self.rates) > 1 else 0)
         return near(weight * self.rates[self.stage] * 2.0**s), s
@@ -469,18 +484,19 @@ class Net:
         self, w: list[int], v: list[int], g: list[int], at: int, numbers: tuple[int, ...],
         first: bool, last: bool,
     ) -> None:  # fmt: skip
-        slope, N, P, M, E = numbers
+        slope, N, P, M, E, top = numbers
         if self.gathers:
             g[at] = sat16((0 if first else g[at]) - ((slope + N) >> P))
 
         def moved() -> int:
             if self.gathers:
-                return sat16(((v[at] * M + N) >> P) + g[at])
+                return sat16(((v[at] * M + N) >> P) + self.clipped(g[at], top))
             return sat16((v[at] * M - slope + N) >> P)
 
         if last:
             v[at] = moved()
-            w[at] = sat16(w[at] + ((moved() + (N >> (P - E))) >> E))
+            change = moved() if self.optimizer == "nesterov" else v[at]
+            w[at] = sat16(w[at] + ((change + (N >> (P - E))) >> E))
 
     # ---- State ----
 

@@ -36,6 +36,7 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
     tasks = [("classification", 3), ("classification", 2)]
     tasks += [("regression", 2)] if LOSSES[loss].real_targets else []
     smoothing = itertools.cycle((0.0, 0.2) if LOSSES[loss].smooths else (0.0,))
+    clips = itertools.cycle((0.0, 0.05, 1000.0))
     decays = itertools.cycle(({}, {"l2": 0.02}, {"l1": 0.01}, {"l1": 0.02, "l2": 0.01}))
     schedules = itertools.cycle(("constant", "one-cycle", "exponential"))
     shapes = itertools.cycle((("z-score", [4]), ("range", [6, 4])))
@@ -44,7 +45,7 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
         data = dataset(seed, 5, outputs, task, kind)
         made = plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch,
                     label_smoothing=next(smoothing), schedule=next(schedules),
-                    **next(decays))  # fmt: skip
+                    clip_value=next(clips), **next(decays))  # fmt: skip
         yield made, data
 
 

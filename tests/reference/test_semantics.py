@@ -42,12 +42,14 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
         data = dataset(seed, 4, outputs, task, kind)
         smoothing = (0.0, 0.15)[seed // 2 % 2] if LOSSES[loss].smooths else 0.0
         l1, l2 = (0.0, 0.003, 0.02)[seed // 2 % 3], (0.0, 0.05)[seed // 3 % 2]
+        clip = (0.0, 0.04)[seed // len(TRAININGS)]
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch,
-                    lr=lr, init=init, label_smoothing=smoothing, l1=l1, l2=l2)  # fmt: skip
+                    lr=lr, init=init, label_smoothing=smoothing, l1=l1, l2=l2,
+                    clip_value=clip)  # fmt: skip
         lone = outputs == 2 and task == "classification" and loss != "softmax-cross-entropy"
         net = Net([4, *shape, 1 if lone else outputs], activation, loss, preset, init, optimizer,
                   0.9, lr, batch, ROWS, kind, task == "regression", smoothing,
-                  l1=l1, l2=l2)  # fmt: skip
+                  l1=l1, l2=l2, clip=clip)  # fmt: skip
         compare(net, made, data, seed)
 
 
@@ -72,11 +74,13 @@ def test_schedules_by_hand(schedule: str, preset: str) -> None:
         data = dataset(seed, 4, 3, "classification", "z-score")
         lr = (0.25, 0.03)[seed // 2 % 2]
         l1, l2 = (0.0, 0.01)[seed % 2], (0.0, 0.1)[seed // 2 % 2]
+        clip = (0.0, 0.02, 0.3)[seed % 3]
         made = plan(data, preset, loss, [3], "tanh", optimizer=optimizer, batch=batch, lr=lr,
-                    epochs=7, schedule=schedule, l1=l1, l2=l2, **keys)  # fmt: skip
+                    epochs=7, schedule=schedule, l1=l1, l2=l2, clip_value=clip,
+                    **keys)  # fmt: skip
         net = Net([4, 3, 3], "tanh", loss, preset, "glorot", optimizer, 0.9, lr, batch, ROWS,
                   "z-score", real=False, course=Course(schedule, 7, **keys),
-                  l1=l1, l2=l2)  # fmt: skip
+                  l1=l1, l2=l2, clip=clip)  # fmt: skip
         compare(net, made, data, seed, epochs=7)
 
 

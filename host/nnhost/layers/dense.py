@@ -24,6 +24,7 @@ from nnhost.ir import (
     minimum,
     rounded_shift,
     total,
+    wrap,
 )
 from nnhost.optimizers import OPTIMIZERS, Parameter
 from nnhost.optimizers.base import GATHERED, VELOCITY
@@ -52,10 +53,16 @@ def noise(draw: Expr, distance: Operand, bits: int) -> Expr:
     return ((draw >> (16 - bits)) + distance) & ((1 << bits) - 1)
 
 
+def clipped(x: Expr, most: Operand | None) -> Expr:
+    """x within -most..most, anywhere for None."""
+    return x if most is None else minimum(maximum(x, 0 - wrap(most)), most)
+
+
 @dataclass(frozen=True)
 class Step:
     """An update in integers: (factor * x + noise) >> shift, with `extra` more fraction bits than
-    the weight. `noise` has `shift` bits; momentum is `momentum` * 2^-shift."""
+    the weight. `noise` has `shift` bits; momentum is `momentum` * 2^-shift. `clip`: the largest
+    magnitude of factor * x; `clip_sum`: of what is gathered over a batch; None for any."""
 
     factor: Expr
     x: Operand
@@ -63,6 +70,13 @@ class Step:
     shift: int
     extra: int
     momentum: Operand
+    clip: Operand | None = None
+    clip_sum: Operand | None = None
+
+    @property
+    def product(self) -> Expr:
+        """Factor times x, clipped."""
+        return clipped(self.factor * self.x, self.clip)
 
     def kept(self, v: Expr) -> Expr:
         """Momentum times v."""
@@ -70,7 +84,7 @@ class Step:
 
     def decayed(self, v: Expr) -> Expr:
         """Momentum times v less the step, rounded once."""
-        return (v * self.momentum - self.factor * self.x + self.noise) >> self.shift
+        return (v * self.momentum - self.product + self.noise) >> self.shift
 
     def narrow(self, v: Expr) -> Expr:
         """v without its extra bits."""
@@ -87,7 +101,7 @@ class Step:
         last: Expr,
     ) -> Parameter:
         """What the optimizer works on."""
-        moved = (self.factor * self.x + self.noise) >> self.shift
+        moved = (self.product + self.noise) >> self.shift
         return Parameter(
             weight.name,
             weight,
@@ -99,6 +113,7 @@ class Step:
             self.kept,
             self.decayed,
             self.narrow,
+            lambda g: clipped(g, self.clip_sum),
         )
 
 
@@ -250,13 +265,15 @@ class Dense:
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
         maps += [replace(m, when=last) for m in self._decays(draws, chosen)]
+        most = chosen(f"clips{n}", p.clip) if p.clip else None
+        clips = (None, most) if p.gathers else (most, None)
         one = 1 << p.input.fraction
         for at, weight, index, column, x in (
             (0, self.weight, (o, j), j, self.source[j]),
             (1, self.bias, (o,), p.fan_in, one),
         ):
             random = noise(draws[o, 1], spread(column, bits), bits)
-            step = Step(factor[o], x, random, bits, p.extra, p.momentum)
+            step = Step(factor[o], x, random, bits, p.extra, p.momentum, *clips)
             slots = tuple(pair[at] for pair in self.held)
             maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
         return maps

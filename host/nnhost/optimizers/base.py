@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnhost.ir import Buffer, Expr, Map, Var
+from nnhost.fixed import saturate
+from nnhost.ir import Buffer, Expr, Load, Map, Var, sel
 
 #: What slots hold.
 VELOCITY, GATHERED = "velocity", "gathered"
@@ -19,6 +20,8 @@ class Parameter:
     the optimizer asks for. `step`: learning rate times gradient, in units of the slots. `first`,
     `last`: 1 at the ends of a batch. `kept(v)` is momentum times v, `decayed(v)` that less the
     step, rounded once; `narrow(v)` drops `extra` bits. All four are rounded stochastically.
+    `clipped(g)` clips what has been gathered over a batch larger than 1; smaller ones have clipped
+    steps.
     """
 
     name: str
@@ -31,14 +34,21 @@ class Parameter:
     kept: Callable[[Expr], Expr]
     decayed: Callable[[Expr], Expr]
     narrow: Callable[[Expr], Expr]
+    clipped: Callable[[Expr], Expr]
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`slots(batch)`: names of the int16 slots of a weight; `momentum`: whether [train] momentum
-    matters."""
+    """`slots(batch, clips)`: names of the int16 slots of a weight, `clips` telling whether the
+    gradient is clipped; `momentum`: whether [train] momentum matters."""
 
     name: str
-    slots: Callable[[int], tuple[str, ...]]
+    slots: Callable[[int, bool], tuple[str, ...]]
     momentum: bool
     update: Callable[[Parameter], list[Map]]
+
+
+def gathered(p: Parameter) -> Map:
+    """The second slot sums the steps of a batch."""
+    moved = saturate(sel(p.first, 0, Load(p.slots[1], p.index)) - p.step)
+    return Map(f"gather_{p.name}", p.slots[1], p.index, moved, doc="sum of -lr * g over the batch")

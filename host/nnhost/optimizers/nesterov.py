@@ -8,8 +8,8 @@ batch 1 it is computed again, larger batches gather it in a second slot.
 from __future__ import annotations
 
 from nnhost.fixed import saturate
-from nnhost.ir import Load, Map, sel
-from nnhost.optimizers.base import GATHERED, VELOCITY, Optimizer, Parameter
+from nnhost.ir import Load, Map
+from nnhost.optimizers.base import GATHERED, VELOCITY, Optimizer, Parameter, gathered
 
 
 def _update(p: Parameter) -> list[Map]:
@@ -18,10 +18,7 @@ def _update(p: Parameter) -> list[Map]:
         gather, moved = [], saturate(p.decayed(v))
     else:
         g = Load(p.slots[1], p.index)
-        doc = "sum of -lr * g over the batch"
-        gathered = saturate(sel(p.first, 0, g) - p.step)
-        gather = [Map(f"gather_{p.name}", p.slots[1], p.index, gathered, doc=doc)]
-        moved = saturate(p.kept(v) + g)
+        gather, moved = [gathered(p)], saturate(p.kept(v) + p.clipped(g))
     return [
         *gather,
         Map(f"velocity_{p.name}", p.slots[0], p.index, moved, p.last, "v = beta * v - lr * g"),
@@ -36,6 +33,8 @@ def _update(p: Parameter) -> list[Map]:
     ]
 
 
-NESTEROV = Optimizer(
-    "nesterov", lambda batch: (VELOCITY,) if batch == 1 else (VELOCITY, GATHERED), True, _update
-)
+def _slots(batch: int, clips: bool) -> tuple[str, ...]:
+    return (VELOCITY,) if batch == 1 else (VELOCITY, GATHERED)
+
+
+NESTEROV = Optimizer("nesterov", _slots, True, _update)

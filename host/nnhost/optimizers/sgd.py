@@ -25,11 +25,11 @@ def _update(p: Parameter) -> list[Map]:
             f"update_{p.name}",
             p.weight,
             p.index,
-            saturate(weight + p.narrow(slot)),
+            saturate(weight + p.narrow(p.clipped(slot))),
             when=p.last,
             doc="w + the gathered step",
         ),
     ]
 
 
-SGD = Optimizer("sgd", lambda batch: () if batch == 1 else (VELOCITY,), False, _update)
+SGD = Optimizer("sgd", lambda batch, clips: () if batch == 1 else (VELOCITY,), False, _update)
