@@ -14,20 +14,27 @@ uint16_t nn_digest_state(void) {
 }
 
 /* Rounding up can leave the last slices short or empty. */
-uint16_t nn_digest_slice(uint32_t step) {
-    const uint16_t begin = (uint16_t)(((uint8_t)step % SLICES) * SLICE_BYTES);
-    uint16_t size = SLICE_BYTES;
+uint16_t nn_digest_slice(uint8_t step) {
+    const uint16_t begin = (uint16_t)((step % SLICES) * SLICE_BYTES);
+    uint16_t size;
     if (begin >= NN_STATE_BYTES) {
         return NN_CRC_START;
     }
-    if (size > (uint16_t)(NN_STATE_BYTES - begin)) {
-        size = (uint16_t)(NN_STATE_BYTES - begin);
+    size = (uint16_t)(NN_STATE_BYTES - begin);
+    if (size > SLICE_BYTES) {
+        size = SLICE_BYTES;
     }
     nn_map_open(nn_state_map, begin);
     return nn_map_crc(size);
 }
 
 uint16_t nn_digest_trace(void) {
-    nn_map_open(nn_trace_map, 0U);
-    return nn_map_crc(NN_TRACE_BYTES);
+    const NN_CODE nn_segment_t *segment = nn_trace_map;
+    uint8_t left;
+    nn_crc_begin(NN_CRC_START);
+    for (left = NN_TRACE_SEGMENTS; left != 0U; left--) {
+        nn_crc_add(segment->at, segment->size);
+        segment++;
+    }
+    return nn_crc_value();
 }

@@ -11,7 +11,7 @@
 uint16_t nn_digest_state(void);
 
 /* CRC of the slice of the state whose turn it is at this step: one 128th, in rotation. */
-uint16_t nn_digest_slice(uint32_t step);
+uint16_t nn_digest_slice(uint8_t step);
 
 /* CRC of the last forward pass: hidden activations, then logits. */
 uint16_t nn_digest_trace(void);

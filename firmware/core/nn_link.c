@@ -232,7 +232,7 @@ static uint8_t step(void) {
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
-    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, nn_digest_slice(nn_train_steps));
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, nn_digest_slice((uint8_t)nn_train_steps));
     if ((flags & NN_FLAG_COUNT) != 0U) {
         spent += nn_port_clock_stop();
     }

@@ -181,9 +181,7 @@ def config_file(
     planes: Planes | None,
 ) -> str:
     """nn_config.h: numbers that the firmware's core is compiled with."""
-    state, sample, trace = (
-        sum(b.bytes for b in buffers) for buffers in (program.state, program.sample, program.trace)
-    )
+    state, sample = (sum(b.bytes for b in buffers) for buffers in (program.state, program.sample))
     defines = [
         ("NN_BOARD", f'"{target.name}"', "name in HELLO"),
         ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a frame's payload"),
@@ -191,7 +189,6 @@ def config_file(
         ("NN_CLOCK_HZ", f"{target.clock}UL", "of the chip"),
         ("NN_STATE_BYTES", f"{state}U", "weights, slots, order, generator"),
         ("NN_SAMPLE_BYTES", f"{sample}U", "inputs and target"),
-        ("NN_TRACE_BYTES", f"{trace}U", "activations and logits"),
         ("NN_KERNELS", str(int(bool(target.kernels))), "uses the tuned kernels"),
         ("NN_STANDALONE", "1" if target.standalone else "0", "trains by itself from reset"),
         ("NN_ROWS", f"{plan.rows}U", "training rows"),

@@ -9,7 +9,8 @@
 
 extern const NN_CODE nn_segment_t nn_state_map[];
 extern const NN_CODE nn_segment_t nn_sample_map[];
-extern const NN_CODE nn_segment_t nn_trace_map[];
+#define NN_TRACE_SEGMENTS 2U
+extern const NN_CODE nn_segment_t nn_trace_map[NN_TRACE_SEGMENTS];
 
 void nn_init(void);
 void nn_epoch(void);
