@@ -117,7 +117,7 @@ class Count:
 def _run(command: list[str], folder: Path) -> str:
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False, timeout=300,
+        check=False, timeout=60,
     )  # fmt: skip
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")

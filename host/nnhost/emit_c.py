@@ -33,6 +33,7 @@ from nnhost.ir import (
     walk,
 )
 from nnhost.kernels.rules import (
+    ALIGNED,
     Found,
     Hole,
     LoopRule,
@@ -274,9 +275,18 @@ class Function:
         if matrix.buffer.role == "table":
             return [c_name(matrix.buffer)]
         at = tuple(Const(0) if i in loops else i for i in matrix.index)
-        code = f"&{self.element(matrix.buffer, at)}"
-        if matrix.index[-1] in loops:
+        if len(at) > 1 and matrix.index[0] in loops:
+            # Not a row's address: C lets no pointer leave the row, and compilers rely on it.
+            assert self.space is not None
+            space = self.space(matrix.buffer)
+            place = f" {space}" if space not in ("", ALIGNED) else ""
+            code = f"({matrix.buffer.c_type}{place} *){c_name(matrix.buffer)}"
+            if at[-1] != Const(0):
+                code = f"&({code})[{self.value(at[-1])[0]}]"
+        elif matrix.index[-1] in loops:
             code = self.element(matrix.buffer, at[:-1])
+        else:
+            code = f"&{self.element(matrix.buffer, at)}"
         if not hole.types:
             return [code]
         return [code, f"NN_{matrix.buffer.c_type.removesuffix('_t').upper()}"]

@@ -39,7 +39,7 @@ def emitted(*maps: Map) -> str:
 def test_all_sums_of_a_map_come_from_one_call_before_its_loop() -> None:
     out = Buffer("out", (3,), INT32)
     text = emitted(Map("m", out, (OUT,), total(IN, LAYER[OUT, IN] * WIDE[IN], OUT * 5) >> 2))
-    call = "nn_kernel_sums(nn_sums, nn_layer[0], nn_wide, NN_UINT16, 3U, 20U);"
+    call = "nn_kernel_sums(nn_sums, (int16_t *)nn_layer, nn_wide, NN_UINT16, 3U, 20U);"
     assert call in text
     assert text.index(call) < text.index("for (")
     assert "+ nn_sums[o])" in text
@@ -47,7 +47,7 @@ def test_all_sums_of_a_map_come_from_one_call_before_its_loop() -> None:
     back = Buffer("back", (20,), INT32)
     x = Buffer("x", (3,), Interval(0, 200))
     text = emitted(Map("m", back, (IN,), total(OUT, LAYER[OUT, IN] * x[OUT])))
-    assert "nn_kernel_across(nn_sums, nn_layer[0], nn_x, NN_UINT8, 20U, 3U);" in text
+    assert "nn_kernel_across(nn_sums, (int16_t *)nn_layer, nn_x, NN_UINT8, 20U, 3U);" in text
     assert "nn_sums[20]" in text
 
 
@@ -83,8 +83,10 @@ def step(*, gain: Buffer = GAIN, at: int = 1, when: Expr | None = None) -> tuple
 
 def test_two_maps_become_one_call() -> None:
     text = emitted(*step())
-    call = "nn_kernel_rows(nn_slot[0], nn_wide, NN_UINT16, &nn_gain[0][1], nn_layer[0], "
-    assert call + "3U, 20U, 12U);" in text
+    arrays = (
+        "(int16_t *)nn_slot, nn_wide, NN_UINT16, &((uint16_t *)nn_gain)[1], (int16_t *)nn_layer"
+    )
+    assert f"nn_kernel_rows({arrays}, 3U, 20U, 12U);" in text
     assert "for (" not in text
     assert "nn_map_add" not in text
     assert "second" in text

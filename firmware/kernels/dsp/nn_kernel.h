@@ -13,16 +13,7 @@
 
 #include <arm_acle.h>
 
-#include "nn_prng.h"
-#include "nn_types.h"
-
-#define NN_INLINE static inline __attribute__((always_inline))
-
-/* Types of inputs. */
-#define NN_UINT8 0
-#define NN_INT8 1
-#define NN_UINT16 2
-#define NN_INT16 3
+#include "../cortex-m/nn_kernel_common.h"
 
 /* The lower half of a, and that of b above it. */
 NN_INLINE int16x2_t nn_pack_lower(int32_t a, int32_t b) {
@@ -36,12 +27,6 @@ NN_INLINE int16x2_t nn_pack_upper(int32_t a, int32_t b) {
     int16x2_t pair;
     __asm("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
     return pair;
-}
-
-NN_INLINE int32_t nn_saturate(int32_t wide) {
-    int32_t narrow;
-    __asm("ssat %0, #16, %1" : "=r"(narrow) : "r"(wide));
-    return narrow;
 }
 
 /* Upper bytes of a pair, with their signs, as a pair. */
@@ -69,17 +54,6 @@ NN_INLINE void nn_store_pair(int16_t *at, int16x2_t pair, uint16_t left) {
         __builtin_memcpy(at, &pair, 4U);
     } else {
         *at = (int16_t)pair;
-    }
-}
-
-NN_INLINE int32_t nn_input(const void *x, uint8_t kind, uint16_t i) {
-    switch (kind) {
-    case NN_UINT8:
-        return ((const uint8_t *)x)[i];
-    case NN_INT8:
-        return ((const int8_t *)x)[i];
-    default: /* as int16_t, which the proven range of an uint16_t fits */
-        return ((const int16_t *)x)[i];
     }
 }
 
@@ -277,16 +251,6 @@ NN_INLINE void nn_kernel_sums_across(int32_t *sums, const int16_t *weight, const
  * in the upper P bits of each half, which wrap around by themselves. Below them lie the draw's
  * remaining bits, which no sum feels: it is shifted right by so many more.
  */
-NN_INLINE uint16_t nn_noise_step(uint8_t p) {
-    const uint16_t multiple =
-        (uint16_t)(((p >= 8U) ? (157U << (p - 8U)) : (157U >> (8U - p))) | 1U);
-    return (uint16_t)(multiple << (16U - p));
-}
-
-NN_INLINE int32_t nn_noise(uint16_t draw, uint16_t column, uint8_t p) {
-    return (uint16_t)(draw + column * nn_noise_step(p)) >> (16U - p);
-}
-
 NN_INLINE uint16x2_t nn_noise_start(uint16_t draw, uint8_t p) {
     return (uint16x2_t)draw | ((uint16x2_t)(uint16_t)(draw + nn_noise_step(p)) << 16);
 }
@@ -501,22 +465,6 @@ NN_INLINE void nn_kernel_momentum_wide(int16_t *room, int16_t *velocity, int16_t
     nn_momentum(velocity, weight, inputs, factor, draws, momentum, rows, columns, p, e, 0U);
 }
 
-/* A row of one column, such as the biases, by itself: the input is a constant, and so is `shift`,
-   by which the column moves the noise. */
-NN_INLINE void nn_kernel_momentum_biases(int16_t *velocity, int16_t *weight, const int16_t *factor,
-                                         const uint16_t *draws, uint16_t momentum, uint16_t input,
-                                         uint32_t shift, uint16_t n, uint8_t p, uint8_t e) {
-    uint16_t i;
-    for (i = 0U; i < n; i++) {
-        const int32_t noise =
-            (int32_t)(((uint32_t)(draws[2U * i] >> (16U - p)) + shift) & ((1UL << p) - 1UL));
-        const int32_t sum = velocity[i] * momentum - factor[i] * input + noise;
-        const int32_t moved = nn_saturate(sum >> p);
-        velocity[i] = (int16_t)moved;
-        weight[i] = (int16_t)nn_saturate(weight[i] + ((moved + (noise >> (p - e))) >> e));
-    }
-}
-
 /* A pair of weights less steps, (factor * x + noise) >> P. */
 #define NN_STEP(x, w)                                                                              \
     "ubfx %[n0], %[c], %[up], %[p]\n\t"                                                            \
@@ -577,24 +525,6 @@ NN_INLINE void nn_kernel_update(int16_t *room, int16_t *weight, const void *x, u
             w++;
         }
     }
-}
-
-/* ---- the rest ----------------------------------------------------------------------------- */
-
-/*
- * Fills rows of draws with the next random numbers. What shifts to the left bring above 16 bits is
- * left there: no bit below ever feels it.
- */
-NN_INLINE void nn_kernel_draw(uint16_t *to, uint16_t rows, uint16_t columns) {
-    uint16_t *const end = &to[rows * columns];
-    uint32_t x = nn_prng_state;
-    while (to != end) {
-        x ^= x << 7;
-        x ^= (x >> 9) & 0x7FU;
-        x ^= x << 8;
-        *to++ = (uint16_t)x;
-    }
-    nn_prng_state = (uint16_t)x;
 }
 
 #endif

@@ -7,6 +7,8 @@
 
 #define NVIC_ISER(interrupt) NN_REGISTER(0xE000E100UL + (((interrupt) / 32U) * 4U))
 #define NVIC_ICPR(interrupt) NN_REGISTER(0xE000E280UL + (((interrupt) / 32U) * 4U))
+#define CPACR NN_REGISTER(0xE000ED88UL)
+#define CPACR_VECTORS (0xFUL << 20) /* coprocessors 10 and 11: the vector registers */
 #define AIRCR NN_REGISTER(0xE000ED0CUL)
 #define AIRCR_RESET 0x05FA0004UL /* SYSRESETREQ, with its key */
 
@@ -49,6 +51,10 @@ void nn_startup(void) {
     const uintptr_t bss_words = (uintptr_t)nn_bss_words;
     volatile uint32_t *free; /* volatile: the loop must not become a call, which would use them */
     uintptr_t i;
+#if defined(__ARM_FEATURE_MVE)
+    CPACR |= CPACR_VECTORS;
+    __asm volatile("dsb\n\tisb" ::: "memory");
+#endif
     for (i = 0U; i < data_words; i++) {
         nn_data[i] = nn_data_load[i];
     }
@@ -61,6 +67,7 @@ void nn_startup(void) {
     (void)main();
     halt();
 }
+
 
 uint16_t nn_port_stack(void) {
     const uint32_t *free = nn_stack;

@@ -9,7 +9,10 @@ from nnhost.kernels.rules import Rules
 RULES: dict[str, Rules] = {
     "mcs51": mcs51.RULES,
     "native": native.RULES,
+    "thumb1": cortex_m.SCALAR,
+    "thumb2": cortex_m.SCALAR,
     "dsp": cortex_m.DSP,
+    "mve": cortex_m.MVE,
 }
 
 __all__ = ["RULES"]

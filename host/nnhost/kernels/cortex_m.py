@@ -1,11 +1,11 @@
-"""The rules of Cortex-M: what firmware/kernels/dsp computes."""
+"""The rules of Cortex-M: what firmware/kernels/thumb1, thumb2, dsp and mve compute."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from nnhost.ir import INT16, UINT16, Const, Draw, Expr, Interval, Load, Map, Var, total
-from nnhost.kernels.rules import Hole, LoopRule, Rules
+from nnhost.kernels.rules import ALIGNED, Hole, LoopRule, Rules
 from nnhost.layers.dense import Step, noise, spread
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.plan import MAX_FAN_IN
@@ -17,36 +17,42 @@ _ONE = Const(1)
 
 
 def _matrix(name: str, columns: int = _LONGEST, bounds: Interval = INT16) -> Hole:
-    return Hole(name, (_LONGEST, columns), bounds, space="NN_ALIGNED")
+    return Hole(name, (_LONGEST, columns), bounds, space=ALIGNED)
 
 
 def _inputs(bits: int, least: int = -(1 << 15)) -> Hole:
     """Inputs that `bits` bits and a sign hold, from `least` on."""
     bounds = Interval(max(least, -(1 << bits)), (1 << bits) - 1)
-    return Hole("x", (_LONGEST,), bounds, space="NN_ALIGNED", types=_INPUTS)
+    return Hole("x", (_LONGEST,), bounds, space=ALIGNED, types=_INPUTS)
 
 
 _WEIGHT, _VELOCITY = _matrix("weight"), _matrix("velocity")
-_FACTOR = Hole("factor", (_LONGEST,), INT16, space="NN_ALIGNED")
+_FACTOR = Hole("factor", (_LONGEST,), INT16, space=ALIGNED)
 _DRAWS = _matrix("draws", 2, UINT16)
 _PLACE = _WEIGHT[_ROW, _COLUMN]
 
 
-def _sums(seen: int) -> LoopRule:
+def _sums(seen: int, room: bool) -> LoopRule:
     """All sums of a layer."""
     x = _inputs(15)
     pattern = total(_COLUMN, (_PLACE >> seen) * x[_COLUMN])
     return LoopRule(
-        "nn_kernel_sums", pattern, _COLUMN, (_WEIGHT, x), outer=_ROW, numbers=(seen,), room=True
+        "nn_kernel_sums", pattern, _COLUMN, (_WEIGHT, x), outer=_ROW, numbers=(seen,), room=room
     )
 
 
-def _sums_across(seen: int) -> LoopRule:
+def _sums_across(seen: int, room: bool) -> LoopRule:
     """All sums of a backward pass: over the rows, for each column."""
     x = _inputs(15)
     pattern = total(_ROW, (_PLACE >> seen) * x[_ROW])
     return LoopRule(
-        "nn_kernel_sums_across", pattern, _ROW, (_WEIGHT, x), outer=_COLUMN, numbers=(seen,)
+        "nn_kernel_sums_across",
+        pattern,
+        _ROW,
+        (_WEIGHT, x),
+        outer=_COLUMN,
+        numbers=(seen,),
+        room=room,
     )
 
 
@@ -62,25 +68,25 @@ def _maps(
     )
 
 
-def _update(shift: int) -> LoopRule:
+def _update(shift: int, room: bool) -> LoopRule:
     """Plain SGD. Steps fit 16 bits."""
     x = _inputs(min(shift, 15), 1 - (1 << shift))
     (m,) = _maps("sgd", x, shift)
     holes = (_WEIGHT, x, _FACTOR, _DRAWS)
     return LoopRule(
-        "nn_kernel_update", m.expr, _COLUMN, holes, m.place, outer=_ROW, numbers=(shift,), room=True
+        "nn_kernel_update", m.expr, _COLUMN, holes, m.place, outer=_ROW, numbers=(shift,), room=room
     )
 
 
-def _momentum(shift: int, extra: int, wide: bool) -> LoopRule:
-    """SGD with momentum. Of `wide` inputs or a momentum of at most a half, the sums with 16 bits of
-    fraction do not fit 32 bits."""
+def _momentum(name: str, shift: int, extra: int, *, room: bool, scaled: bool = False) -> LoopRule:
+    """SGD with momentum. `scaled`: inputs and momentums whose sums with 16 bits of fraction fit 32
+    bits: more than a half."""
     most = (1 << shift) - 1
-    x = _inputs(15 if wide else shift - 1)
-    by = Hole("momentum", (), Interval(1 if wide else most // 2 + 2, most))
+    x = _inputs(shift - 1 if scaled else 15)
+    by = Hole("momentum", (), Interval(most // 2 + 2 if scaled else 1, most))
     moved, added = _maps("momentum", x, shift, extra, _VELOCITY, by())
     return LoopRule(
-        "nn_kernel_momentum" + ("_wide" if wide else ""),
+        name,
         moved.expr,
         _COLUMN,
         (_VELOCITY, _WEIGHT, x, _FACTOR, _DRAWS, by),
@@ -88,7 +94,7 @@ def _momentum(shift: int, extra: int, wide: bool) -> LoopRule:
         outer=_ROW,
         numbers=(shift, extra),
         then=(added.place, added.expr),
-        room=True,
+        room=room,
     )
 
 
@@ -100,7 +106,7 @@ def _momentum_biases(shift: int, extra: int) -> LoopRule:
     drawn = noise(_DRAWS[_ROW, 1], distance(), shift)
     step = Step(_FACTOR[_ROW], x(), drawn, shift, extra, by())
     weight, velocity = (
-        Hole(name, (_LONGEST,), INT16, space="NN_ALIGNED") for name in ("weight", "velocity")
+        Hole(name, (_LONGEST,), INT16, space=ALIGNED) for name in ("weight", "velocity")
     )
     moved, added = OPTIMIZERS["momentum"].update(step.of(weight, (velocity,), (_ROW,), _ONE, _ONE))
     return LoopRule(
@@ -122,18 +128,35 @@ def _draw() -> LoopRule:
     return LoopRule("nn_kernel_draw", Draw(), loop, (_DRAWS,), place, outer=_ROW)
 
 
-def _dsp() -> Iterable[LoopRule]:
+#: The shifts and extra bits that momentum may have.
+_MOMENTUMS = [(shift, extra) for shift in range(8, 16) for extra in range(7)]
+
+
+def _common(room: bool = False, across: bool = False) -> Iterable[LoopRule]:
+    """Rules of all; whether the kernels of sums and updates, and of sums `across`, need room."""
     for seen in (0, 8):
-        yield _sums(seen)
-        yield _sums_across(seen)
+        yield _sums(seen, room)
+        yield _sums_across(seen, across)
     yield _draw()
     for shift in range(1, 17):
-        yield _update(shift)
-    for shift in range(8, 16):
-        for extra in range(7):
-            yield _momentum_biases(shift, extra)
-            yield _momentum(shift, extra, False)
-            yield _momentum(shift, extra, True)
+        yield _update(shift, room)
+    for shift, extra in _MOMENTUMS:
+        yield _momentum_biases(shift, extra)
 
 
+def _plain(rules: Iterable[LoopRule], room: bool) -> Iterable[LoopRule]:
+    yield from rules
+    for shift, extra in _MOMENTUMS:
+        yield _momentum("nn_kernel_momentum", shift, extra, room=room)
+
+
+def _dsp() -> Iterable[LoopRule]:
+    yield from _common(room=True)
+    for shift, extra in _MOMENTUMS:
+        yield _momentum("nn_kernel_momentum", shift, extra, room=True, scaled=True)
+        yield _momentum("nn_kernel_momentum_wide", shift, extra, room=True)
+
+
+SCALAR: Rules = tuple(_plain(_common(), room=False))
 DSP: Rules = tuple(_dsp())
+MVE: Rules = tuple(_plain(_common(room=True, across=True), room=True))

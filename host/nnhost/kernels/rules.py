@@ -32,6 +32,8 @@ from nnhost.ir import (
     walk,
 )
 
+#: A space that is no place of its own: buffers there are aligned, for kernels that read words.
+ALIGNED = "NN_ALIGNED"
 #: Operators whose operands may change places.
 _COMMUTATIVE = ("add", "mul", "min", "max", "and")
 
