@@ -275,14 +275,11 @@ class Function:
         if matrix.buffer.role == "table":
             return [c_name(matrix.buffer)]
         at = tuple(Const(0) if i in loops else i for i in matrix.index)
-        if len(at) > 1 and matrix.index[0] in loops:
-            # Not a row's address: C lets no pointer leave the row, and compilers rely on it.
-            assert self.space is not None
-            space = self.space(matrix.buffer)
-            place = f" {space}" if space not in ("", ALIGNED) else ""
-            code = f"({matrix.buffer.c_type}{place} *){c_name(matrix.buffer)}"
-            if at[-1] != Const(0):
-                code = f"&({code})[{self.value(at[-1])[0]}]"
+        if hole.space == ALIGNED and matrix.index[0] in loops and len(at) > 1:
+            # Not a row's address: C lets no pointer leave the row.
+            code = f"({matrix.buffer.c_type} *){c_name(matrix.buffer)}"
+            if isinstance(at[-1], Const) and at[-1].value:
+                code = f"&({code})[{at[-1].value}]"
         elif matrix.index[-1] in loops:
             code = self.element(matrix.buffer, at[:-1])
         else:

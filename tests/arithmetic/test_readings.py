@@ -44,6 +44,14 @@ def test_an_8051_computes_the_same_without_its_kernels(seed: int, tmp_path: Path
     assert bare_boards.mcs51(portable, tmp_path) == bare_boards.expected(network)
 
 
+@pytest.mark.parametrize("seed", range(min(COUNT, 12)))
+def test_a_cortex_m_computes_the_same_without_its_kernels(seed: int, tmp_path: Path) -> None:
+    network = draw(seed)
+    portable = replace(network, project=replace(network.project, build=BuildSpec("portable")))
+    board = CORTEX_M[seed % len(CORTEX_M)]
+    assert bare_boards.cortex_m(portable, tmp_path, board) == bare_boards.expected(network)
+
+
 def test_drawn_nets_cover_what_there_is() -> None:
     nets = [draw(seed) for seed in range(200)]
     plans = [n.plan for n in nets]

@@ -52,6 +52,7 @@ LENGTHS = (*range(1, 18), 24, 33)
 ROWS = (1, 2, 3, 4, 5, 8, 9)
 TRIALS = 3
 ONE = Const(1)
+ALONE = "__attribute__((noinline))"
 
 MAIN = """
 #include "nn_port.h"
@@ -71,10 +72,6 @@ static void get(void *to, const void *from, uint16_t size) {
         at[i] = ((const uint8_t *)from)[i];
     }
 }
-
-int main(void) {
-    nn_port_init();
-    nn_prng_seed(1U);
 """
 
 
@@ -227,7 +224,7 @@ def run_on(board: boards.Board, text: str, folder: Path) -> list[str]:
     subprocess.run(
         ["qemu-system-arm", "-M", board.runner.machine, "-nodefaults", "-display", "none",
          "-monitor", "none", "-no-reboot", "-kernel", "firmware.elf", *lines],
-        cwd=folder, stdin=subprocess.DEVNULL, timeout=20, check=True,
+        cwd=folder, stdin=subprocess.DEVNULL, timeout=60, check=True,
     )  # fmt: skip
     return (folder / "out.txt").read_text().splitlines()
 
@@ -250,9 +247,12 @@ def _compare(board: boards.Board, groups: list[list[Map]], folder: Path) -> None
     simulator = Simulator(program)
     rng = np.random.default_rng(7)
     body, given, wanted = [], [], []
+    calls = []
     for trial in range(TRIALS):
         for i, maps in enumerate(groups):
             used = buffers(maps)
+            body.append(f"{ALONE} static void trial{len(calls)}(void) {{")
+            calls.append(f"trial{len(calls)}();")
             for b in used:
                 values = drawn(b, rng, trial)
                 simulator.memory[b.name] = values.copy() if b.shape else int(values)
@@ -267,10 +267,13 @@ def _compare(board: boards.Board, groups: list[list[Map]], folder: Path) -> None
             for b in used:
                 wanted.append(array(np.asarray(simulator.memory[b.name]), b))
                 body.append(f"put(&{c_name(b)}, {b.bytes}U); /* {b.name} */")
+            body.append("}")
     source = [
         '#include "nn_kernel.h"', '#include "nn_prng.h"', *declared, *given,
-        re.sub(r"^void nn_s", "static void nn_s", text, flags=re.M),
-        MAIN, *body, "nn_port_reset();", "return 0;", "}",
+        # As in the firmware, each with a stack frame of its own.
+        re.sub(r"^(static )?void nn_", f"{ALONE} static void nn_", text, flags=re.M),
+        MAIN, *body, "int main(void) {", "nn_port_init();", "nn_prng_seed(1U);", *calls,
+        "nn_port_reset();", "return 0;", "}",
     ]  # fmt: skip
     lines = run_on(board, "\n".join(source), folder)
     assert len(lines) == len(wanted)

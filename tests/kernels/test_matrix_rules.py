@@ -5,12 +5,12 @@ from __future__ import annotations
 from nnhost.emit_c import sections
 from nnhost.fixed import saturate
 from nnhost.ir import INT16, INT32, UINT16, Buffer, Expr, Interval, Map, Program, Var, total
-from nnhost.kernels.rules import Hole, LoopRule
+from nnhost.kernels.rules import ALIGNED, Hole, LoopRule
 
 _R, _C = Var("r", 99), Var("c", 99)
-_M, _V = Hole("m", (99, 99), INT16), Hole("v", (99, 99), INT16)
-_X16 = Hole("x", (99,), Interval(0, 4095), types=("uint8_t", "uint16_t"))
-_G = Hole("g", (99, 2), UINT16)
+_M, _V = (Hole(name, (99, 99), INT16, space=ALIGNED) for name in "mv")
+_X16 = Hole("x", (99,), Interval(0, 4095), space=ALIGNED, types=("uint8_t", "uint16_t"))
+_G = Hole("g", (99, 2), UINT16, space=ALIGNED)
 SUMS = LoopRule("nn_kernel_sums", total(_C, _M[_R, _C] * _X16[_C]), _C, (_M, _X16), outer=_R)
 ACROSS = LoopRule("nn_kernel_across", total(_R, _M[_R, _C] * _X16[_R]), _R, (_M, _X16), outer=_C)
 ROWS = LoopRule(
@@ -33,7 +33,7 @@ OUT, IN = Var("o", 3), Var("i", 20)
 def emitted(*maps: Map) -> str:
     """The C of a section, every buffer in plain RAM."""
     rules = (SUMS, ACROSS, ROWS)
-    return "\n".join(sections(Program({"s": list(maps)}), rules, lambda _: ""))
+    return "\n".join(sections(Program({"s": list(maps)}), rules, lambda _: ALIGNED))
 
 
 def test_all_sums_of_a_map_come_from_one_call_before_its_loop() -> None:

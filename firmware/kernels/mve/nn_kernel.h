@@ -4,7 +4,7 @@
  * the C that it replaces computes.
  *
  * Whole vectors are done in assembly, with the hardware's loops; what is left of a row element by
- * element. No intrinsic functions: GCC 12 with arm_mve.h leaves out stores that are needed.
+ * element.
  */
 #ifndef NN_KERNEL_H
 #define NN_KERNEL_H

@@ -68,7 +68,6 @@ void nn_startup(void) {
     halt();
 }
 
-
 uint16_t nn_port_stack(void) {
     const uint32_t *free = nn_stack;
     while (*free == UNTOUCHED) {

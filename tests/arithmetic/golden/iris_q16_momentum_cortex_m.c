@@ -207,7 +207,7 @@ void nn_epoch(void) {
 
 /* nn_activation1: relu(W in + b) */
 static void nn_map_forward1(void) {
-    nn_kernel_sums(nn_sums, nn_room, nn_weight1[0], nn_x, NN_INT16, 3U, 4U, 0U);
+    nn_kernel_sums(nn_sums, nn_room, (int16_t *)nn_weight1, nn_x, NN_INT16, 3U, 4U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
         const int32_t t0 = ((((int32_t)nn_bias1[o] * 1024) + nn_sums[o]) + 4096) >> 13U; /* -69630..69632 */
         const uint32_t t1 = (uint32_t)((t0 > 0) ? t0 : 0); /* 0..69632 */
@@ -217,7 +217,7 @@ static void nn_map_forward1(void) {
 
 /* nn_logits: W in + b */
 static void nn_map_forward2(void) {
-    nn_kernel_sums(nn_sums, nn_room, nn_weight2[0], nn_activation1, NN_UINT16, 3U, 3U, 0U);
+    nn_kernel_sums(nn_sums, nn_room, (int16_t *)nn_weight2, nn_activation1, NN_UINT16, 3U, 3U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
         nn_logits[o] = ((int32_t)nn_bias2[o] * 512) + nn_sums[o];
     }
@@ -314,7 +314,7 @@ static void nn_map_see_delta2(void) {
 
 /* nn_delta1: W^T delta times the derivative of relu */
 static void nn_map_backward2(void) {
-    nn_kernel_sums_across(nn_sums, nn_weight2[0], nn_seen_delta2, NN_INT16, 3U, 3U, 0U);
+    nn_kernel_sums_across(nn_sums, (int16_t *)nn_weight2, nn_seen_delta2, NN_INT16, 3U, 3U, 0U);
     for (uint8_t j = 0U; j < 3U; j++) {
         const uint16_t t0 = nn_activation1[j]; /* 0..8191 */
         if (t0 == 0) {
@@ -334,7 +334,7 @@ void nn_backward(void) {
 
 /* nn_draws2: noise for stochastic rounding */
 static void nn_map_draw2(void) {
-    nn_kernel_draw(nn_draws2[0], 3U, 2U);
+    nn_kernel_draw((uint16_t *)nn_draws2, 3U, 2U);
 }
 
 /* nn_factor2: lr * delta */
@@ -353,18 +353,18 @@ static void nn_map_factor2(void) {
 /* nn_velocity2: v = beta * v - lr * g */
 /* nn_weight2: w = w + v */
 static void nn_map_velocity_weight2(void) {
-    nn_kernel_momentum_wide(nn_room, nn_velocity2[0], nn_weight2[0], nn_activation1, NN_UINT16, nn_factor2, &nn_draws2[0][1], 3686U, 3U, 3U, 12U, 4U);
+    nn_kernel_momentum_wide(nn_room, (int16_t *)nn_velocity2, (int16_t *)nn_weight2, nn_activation1, NN_UINT16, nn_factor2, &((uint16_t *)nn_draws2)[1], 3686U, 3U, 3U, 12U, 4U);
 }
 
 /* nn_bias_velocity2: v = beta * v - lr * g */
 /* nn_bias2: w = w + v */
 static void nn_map_velocity_bias2(void) {
-    nn_kernel_momentum_biases(nn_bias_velocity2, nn_bias2, nn_factor2, &nn_draws2[0][1], 3686U, 512U, 7539U, 3U, 12U, 4U);
+    nn_kernel_momentum_biases(nn_bias_velocity2, nn_bias2, nn_factor2, &((uint16_t *)nn_draws2)[1], 3686U, 512U, 7539U, 3U, 12U, 4U);
 }
 
 /* nn_draws1: noise for stochastic rounding */
 static void nn_map_draw1(void) {
-    nn_kernel_draw(nn_draws1[0], 3U, 2U);
+    nn_kernel_draw((uint16_t *)nn_draws1, 3U, 2U);
 }
 
 /* nn_factor1: lr * delta */
@@ -383,13 +383,13 @@ static void nn_map_factor1(void) {
 /* nn_velocity1: v = beta * v - lr * g */
 /* nn_weight1: w = w + v */
 static void nn_map_velocity_weight1(void) {
-    nn_kernel_momentum_wide(nn_room, nn_velocity1[0], nn_weight1[0], nn_x, NN_INT16, nn_factor1, &nn_draws1[0][1], 3686U, 3U, 4U, 12U, 3U);
+    nn_kernel_momentum_wide(nn_room, (int16_t *)nn_velocity1, (int16_t *)nn_weight1, nn_x, NN_INT16, nn_factor1, &((uint16_t *)nn_draws1)[1], 3686U, 3U, 4U, 12U, 3U);
 }
 
 /* nn_bias_velocity1: v = beta * v - lr * g */
 /* nn_bias1: w = w + v */
 static void nn_map_velocity_bias1(void) {
-    nn_kernel_momentum_biases(nn_bias_velocity1, nn_bias1, nn_factor1, &nn_draws1[0][1], 3686U, 1024U, 10052U, 3U, 12U, 3U);
+    nn_kernel_momentum_biases(nn_bias_velocity1, nn_bias1, nn_factor1, &((uint16_t *)nn_draws1)[1], 3686U, 1024U, 10052U, 3U, 12U, 3U);
 }
 
 /* nn_unused: keep the cycle long */
