@@ -27,15 +27,17 @@ HERE = Path(__file__).resolve().parent
 HISTORY, PAGE = HERE / "history.csv", HERE / "boards.md"
 STEPS = 100
 
+#: With a learning rate at which the nets learn.
+MOMENTUM = ("train.optimizer=momentum", "train.lr=0.00390625")
 #: Name -> example and settings.
 NETS: dict[str, tuple[str, ...]] = {
     "xor q8 SGD": ("xor",),
     "iris q8 SGD": ("iris",),
-    "iris q16 momentum": ("iris", "net.preset=q16", "train.optimizer=momentum"),
+    "iris q16 momentum": ("iris", "net.preset=q16", *MOMENTUM),
     "digits q8 SGD": ("digits",),
-    "digits q8 momentum": ("digits", "train.optimizer=momentum"),
+    "digits q8 momentum": ("digits", *MOMENTUM),
     "digits q16 SGD": ("digits", "net.preset=q16"),
-    "digits q16 momentum": ("digits", "net.preset=q16", "train.optimizer=momentum"),
+    "digits q16 momentum": ("digits", "net.preset=q16", *MOMENTUM),
 }
 #: sim8052 differs from simstc8 in the size of its memory alone.
 MEASURED = [b for b in BOARDS.values() if b.kind == "virtual" and b.unit and b.name != "sim8052"]

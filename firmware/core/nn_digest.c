@@ -5,7 +5,7 @@
 #include "nn_map.h"
 #include "nn_net.h"
 
-#define SLICES 128U
+#define SLICES 256U
 #define SLICE_BYTES ((NN_STATE_BYTES + SLICES - 1U) / SLICES)
 
 uint16_t nn_digest_state(void) {

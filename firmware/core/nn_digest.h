@@ -10,7 +10,7 @@
 /* CRC of the whole training state. */
 uint16_t nn_digest_state(void);
 
-/* CRC of the slice of the state whose turn it is at this step: one 128th, in rotation. */
+/* CRC of the slice of the state whose turn it is at this step: one 256th, in rotation. */
 uint16_t nn_digest_slice(uint8_t step);
 
 /* CRC of the last forward pass: hidden activations, then logits. */

@@ -196,6 +196,12 @@ class Function:
                 return _converted(f"(({x} {_SYMBOLS[name]} {y}) ? {x} : {y})", kind, result)
             case Op("lt" | "eq"):
                 return f"(({self.condition(e, e)}) ? 1U : 0U)"
+            case Op("mul" | "shl" as name, (a, Const(by))) if rest := self.far(name, by, e):
+                kind = c_type(interval(a), interval(e))
+                inner = a * 256
+                code = _converted(f"({self.operand(a, kind, e)} * 256)", kind, kind)
+                first = self.name(inner, code, kind)
+                return _converted(f"({first} * {literal(rest, kind)})", kind, result)
             case Op("shl" | "shr" as name, (a, b)):
                 kind = c_type(interval(a), interval(e)) if name == "shl" else self.kind(a)
                 x, n = self.operand(a, kind, e), self.operand(b, "uint8_t", e)
@@ -224,6 +230,14 @@ class Function:
                 code = call if e.op != "sum" or e.init == Const(0) else f"({start} + {call})"
                 return _converted(code, given, result)
         raise TypeError(e)
+
+    @staticmethod
+    def far(name: str, by: int, e: Expr) -> int:
+        """What is left to multiply by after 256 where 32 bits are shifted left by 9 to 15; else 0.
+        SDCC 4.2 may lose the upper byte of the sign if it shifts so far in one."""
+        factor = 1 << by if name == "shl" else by
+        wide = type_bytes(c_type(interval(e))) == 4
+        return factor >> 8 if wide and factor in (1 << bits for bits in range(9, 16)) else 0
 
     def kernel(self, e: Expr, result: str) -> str | None:
         """A call of the kernel whose rule matches `e`, if there is one."""

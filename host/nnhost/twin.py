@@ -1,7 +1,7 @@
 """The twin: a board and its simulator train together, and must agree to the last bit.
 
 Everything a board reports is compared: after each step its loss, its prediction, a digest of its
-activations and logits, and a digest of one of 128 slices of the state, in rotation; the digest of
+activations and logits, and a digest of one of 256 slices of the state, in rotation; the digest of
 the whole state at checkpoints; the state itself, byte for byte, at the end. A board that trains
 by itself prints less: each step's loss in thousandths, and the digest of the state at the end.
 """
@@ -47,7 +47,7 @@ from nnhost.train import Visit
 
 #: The whole state is compared at least every so many steps, and at the end of an epoch ...
 CHECKPOINT = 256
-#: ... unless the last time is fewer steps ago. Slices have covered the state by then.
+#: ... unless the last time is fewer steps ago.
 LEAST_CHECKPOINT = 32
 
 #: A board that trains by itself and has printed nothing for so many seconds has finished before.

@@ -21,7 +21,7 @@ from nnhost.optimizers import OPTIMIZERS
 from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
-COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "200"))
+COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "100"))
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
 
 

@@ -41,7 +41,7 @@ def python(*code, **options):
     )
 
 
-VERBS = ["new", "boards", "doctor", "build", "flash", "watch", "simulate", "verify", "pull"]
+VERBS = ["new", "boards", "doctor", "build", "flash", "watch", "simulate", "verify", "bench", "pull"]
 
 
 # ---- help ----

@@ -85,7 +85,15 @@ def _sources(
     folders = [firmware / "core", *(firmware / "ports" / p for p in board.ports)]
     if board.kernels in RULES:
         folders.append(firmware / "kernels" / board.kernels)
-    files = [str(p) for d in (*folders, folder) for p in sorted(d.glob("*.c"))]
+    called = files_by_name["nn_config.h"]
+    called += called.replace("GATHER", "UPDATE")  # the one goes on in the other
+    files = [
+        str(p)
+        for d in (*folders, folder)
+        for p in sorted(d.glob("*.c"))
+        # A kernel that is not called compiles to nothing, slowly.
+        if not p.stem.startswith("nn_kernel_") or f" {p.stem.upper()} " in called
+    ]
     files.sort(key=lambda name: not name.endswith("nn_main.c"))
     return [f"-I{d}" for d in (folder, *folders)], files
 

@@ -48,7 +48,6 @@ def plugged(board, monkeypatch):
         assert record.name == "host"
         if board.closed:
             board.__init__(board.network)
-        board.port = port
         return board
 
     monkeypatch.setattr("nnhost.watch.open_board", open_board)
@@ -128,9 +127,16 @@ def test_a_difference_stops_with_4(call, plugged, project):
     assert err.splitlines()[-2:] == [f"error: {error['message']}", f"help: {error['help']}"]
 
 
-def test_the_port_is_passed_on(call, plugged):
-    call("watch", "--steps", "1", "--port", "/dev/ttyUSB7")
-    assert plugged.port == "/dev/ttyUSB7"
+def test_the_port_of_a_real_board_is_passed_on(call, monkeypatch):
+    opened = []
+
+    def open_board(root, record, port):
+        opened.append((record.name, port))
+        raise DeviceError("nothing is there")
+
+    monkeypatch.setattr("nnhost.watch.open_board", open_board)
+    call("watch", "--board", "stc89c52rc", "--steps", "1", "--port", "/dev/ttyUSB7")
+    assert opened == [("stc89c52rc", "/dev/ttyUSB7")]
 
 
 def test_what_was_learned_is_there_for_pull(call, plugged, project, tmp_path):

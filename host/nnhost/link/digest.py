@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 
 #: The training state is compared in this many slices, one a step, in rotation.
-SLICES = 128
+SLICES = 256
 
 
 def crc16(data: bytes, start: int = 0xFFFF) -> int:

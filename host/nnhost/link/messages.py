@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, TypeVar, get_args, get_origin, get_type_
 from nnhost.link.digest import crc16
 
 #: Part of the dictionary: raised when frames or rules change though no message does.
-REVISION = 1
+REVISION = 2
 
 #: Every board takes at least this many bytes of payload, and none more than the most.
 PAYLOAD_LEAST = 32

@@ -209,9 +209,10 @@ void nn_epoch(void) {
 static void nn_map_forward1(void) {
     nn_kernel_sums(nn_sums, nn_room, (int16_t *)nn_weight1, nn_x, NN_INT16, 3U, 4U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
-        const int32_t t0 = ((((int32_t)nn_bias1[o] * 1024) + nn_sums[o]) + 4096) >> 13U; /* -69630..69632 */
-        const uint32_t t1 = (uint32_t)((t0 > 0) ? t0 : 0); /* 0..69632 */
-        nn_activation1[o] = (uint16_t)((t1 < 8191U) ? t1 : 8191U);
+        const int32_t t0 = (int32_t)nn_bias1[o] * 256; /* -8388608..8388352 */
+        const int32_t t1 = (((t0 * 4) + nn_sums[o]) + 4096) >> 13U; /* -69630..69632 */
+        const uint32_t t2 = (uint32_t)((t1 > 0) ? t1 : 0); /* 0..69632 */
+        nn_activation1[o] = (uint16_t)((t2 < 8191U) ? t2 : 8191U);
     }
 }
 
@@ -219,7 +220,8 @@ static void nn_map_forward1(void) {
 static void nn_map_forward2(void) {
     nn_kernel_sums(nn_sums, nn_room, (int16_t *)nn_weight2, nn_activation1, NN_UINT16, 3U, 3U, 0U);
     for (uint8_t o = 0U; o < 3U; o++) {
-        nn_logits[o] = ((int32_t)nn_bias2[o] * 512) + nn_sums[o];
+        const int32_t t0 = (int32_t)nn_bias2[o] * 256; /* -8388608..8388352 */
+        nn_logits[o] = (t0 * 2) + nn_sums[o];
     }
 }
 
@@ -284,11 +286,11 @@ static void nn_map_loss(void) {
 
 /* nn_delta2: softmax - onehot */
 static void nn_map_delta_out(void) {
-    const uint16_t t0 = (uint16_t)(nn_mass >> 1U); /* 16384..49152 */
+    const uint16_t t1 = (uint16_t)(nn_mass >> 1U); /* 16384..49152 */
     for (uint8_t k = 0U; k < 3U; k++) {
-        const uint16_t t1 = (uint16_t)((((uint32_t)nn_exp[nn_gap[k]] << 15U) + (uint32_t)t0) / nn_mass); /* 0..32769 */
+        const uint32_t t0 = (uint32_t)nn_exp[nn_gap[k]] * 256; /* 0..8388608 */
         const uint16_t t2 = (uint16_t)((uint16_t)((nn_target == k) ? 1U : 0U) * 32768U); /* 0..32768 */
-        const int32_t t3 = (int32_t)t1 - (int32_t)t2; /* -32768..32769 */
+        const int32_t t3 = (int32_t)(uint16_t)(((t0 * 128U) + (uint32_t)t1) / nn_mass) - (int32_t)t2; /* -32768..32769 */
         nn_delta2[k] = (int16_t)((t3 < 32767) ? t3 : 32767);
     }
 }
