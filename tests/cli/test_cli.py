@@ -41,7 +41,18 @@ def python(*code, **options):
     )
 
 
-VERBS = ["new", "boards", "doctor", "build", "flash", "watch", "simulate", "verify", "bench", "pull"]
+VERBS = [
+    "new",
+    "boards",
+    "doctor",
+    "build",
+    "flash",
+    "watch",
+    "simulate",
+    "verify",
+    "bench",
+    "pull",
+]
 
 
 # ---- help ----
