@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -50,8 +51,8 @@ def test_training_completes_exact_and_counts_the_faults(
     lines: list[BadLine] = []
     original = runner.open_board
 
-    def open_board(*where: object) -> BadLine:
-        lines.append(BadLine(original(*where), seed=len(name)))  # type: ignore[arg-type]
+    def open_board(*where: Any, **how: Any) -> BadLine:
+        lines.append(BadLine(original(*where, **how), seed=len(name)))
         return lines[-1]
 
     monkeypatch.setattr("nnhost.apart.open_board", open_board)

@@ -101,6 +101,7 @@ void nn_port_overflow(void) __interrupt(1) __naked {
 }
 
 static uint8_t stack_start(void) __naked {
+    /* cppcheck-suppress missingReturn ; the result is in DPL */
     __asm
     mov dpl, #__start__stack
     ret
