@@ -32,17 +32,6 @@ NETS: tuple[tuple[str, ...], ...] = (
     ("digits", "train.batch=8"),
     ("iris",),
 )
-#: Hz of the timer that QEMU gives a machine.
-TIMERS = {
-    "microbit": 16_000_000,
-    "stm32vldiscovery": 24_000_000,
-    "mps2-an385": 25_000_000,
-    "mps2-an386": 25_000_000,
-    "mps2-an500": 25_000_000,
-    "mps2-an505": 20_000_000,
-    "mps3-an547": 32_000_000,
-    "netduinoplus2": 168_000_000,
-}
 #: An instruction takes 2^8 ns: longer than a tick of the slowest timer.
 SHIFT = 8
 MAIN = """
@@ -163,7 +152,7 @@ def measure(network: Network, board: boards.Board, folder: Path) -> Count:
           "-no-reboot", "-icount", f"shift={SHIFT}", "-kernel", "firmware.elf", *lines],
          folder)  # fmt: skip
     ticks = [int(line, 16) for line in (folder / "out.txt").read_text().split()]
-    idle, *spent = (t * 1e9 / (TIMERS[machine] * 2**SHIFT) for t in ticks)
+    idle, *spent = (t * 1e9 / (board.runner.timer * 2**SHIFT) for t in ticks)
     steps = len(network.train)
     return Count(tuple(s / steps - idle for s in spent), code)
 

@@ -65,11 +65,13 @@ def bench(
     project: Project,
     boards: Iterable[Board],
     steps: int | None = None,
+    port: str | None = None,
     on_cost: Callable[[Cost], None] = lambda cost: None,
     on_step: OnStep = lambda board, step: None,
 ) -> list[Cost]:
     """Train the project's net on each board, streamed and compared with the simulator, for `steps`
-    steps or an epoch, and count. Leaves alone what the project has built and flashed.
+    steps or an epoch, and count. `port`: of a real board. Leaves alone what the project has built
+    and flashed.
 
     Raises `UsageError` for a board that cannot count.
     """
@@ -84,17 +86,24 @@ def bench(
     wanted = steps or prepare(streamed).plan.rows
 
     def work(board: Board, stopped: Event) -> Cost:
-        return _measure(streamed, board, wanted, stopped, on_step)
+        return _measure(streamed, board, wanted, port, stopped, on_step)
 
     return side_by_side(chosen, work, on_cost)
 
 
-def _measure(project: Project, board: Board, steps: int, stopped: Event, on_step: OnStep) -> Cost:
+def _measure(
+    project: Project,
+    board: Board,
+    steps: int,
+    port: str | None,
+    stopped: Event,
+    on_step: OnStep,
+) -> Cost:
     plan = prepare(project).plan
     sizes = "-".join(map(str, plan.sizes))
     cost = Cost(board.name, sizes, plan.preset.name, plan.optimizer, steps)
     try:
-        with apart(project, board, counting=True) as (twin, built):
+        with apart(project, board, port, counting=True) as (twin, built):
             counted = 0
             last = twin.position().spent
 

@@ -215,7 +215,7 @@ def build(settings: Settings, board: str | None) -> None:
         console = _console(settings)
         console.print(memory_table(built))
         if cycles is not None:
-            console.print(f"about {cycles:,} cycles a training step, without the link")
+            console.print(f"about {cycles:,} cycles a training step: nnhost bench counts")
         console.print(f"program {built.program:08X} in {built.image}", soft_wrap=True)
 
 
@@ -408,10 +408,15 @@ def verify(
 @verbs.command(examples=["bench", "bench --board all --json", "bench qemu-m4 --steps 100"])
 @click.option("--board", "names", metavar="B", multiple=True, help="A board, or all virtual ones.")
 @click.argument("more", metavar="[B]...", nargs=-1)
+@_port
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="An epoch, if not given.")
 @_settings
 def bench(
-    settings: Settings, names: tuple[str, ...], more: tuple[str, ...], steps: int | None
+    settings: Settings,
+    names: tuple[str, ...],
+    more: tuple[str, ...],
+    port: str | None,
+    steps: int | None,
 ) -> int:
     """Count what a training step costs on boards.
 
@@ -426,6 +431,7 @@ def bench(
     given = (*names, *more) or (project.board.name,)
     # A process cannot count: "all" does without it.
     chosen = [b for b in choose(given) if b.unit or b.name in given]
+    _check_port(chosen, port)
     with _working(settings, f"measuring {', '.join(b.name for b in chosen)}") as say:
 
         def tell(cost: Cost) -> None:
@@ -433,7 +439,7 @@ def bench(
                 emit(cost.event(), sys.stdout)
 
         costs = measure(
-            project, chosen, steps, tell, lambda board, step: say(f"{board}: step {step:,}")
+            project, chosen, steps, port, tell, lambda board, step: say(f"{board}: step {step:,}")
         )
     if not settings.json:
         from nnhost.tables import costs_table

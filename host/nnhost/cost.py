@@ -2,8 +2,8 @@
 
 Every node of an expression runs once for each combination of the loop indices it depends on, since
 the emitted C moves it that far out. Each kind of operation has a price by its width. Terms that a
-zero skips are taken to be half of all. The figure is an estimate: docs/boards.md compares it with
-counts from the simulators.
+zero skips are taken to be half of all. The figure is an estimate, a fifth off or more: nnhost bench
+counts, and bench/boards.md has counts to compare it with.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def step_cycles(
     program: Program, family: str, *, kernels: bool = True, passes: Mapping[str, Pass] | None = None
 ) -> int | None:
     """Cycles (8051: machine cycles; Cortex-M: instructions) of one training step, without the
-    link; None for a family without prices. `kernels`: those of the family are used; `passes`: what
-    an 8051 computes by them."""
+    link; None for a family without prices, or whose kernels have none. `kernels`: those of the
+    family are used; `passes`: what an 8051 computes by them."""
     prices = PRICES.get(family)
-    if prices is None:
+    if prices is None or (kernels and family not in RULES):
         return None
     rules = RULES.get(family, ()) if kernels else ()
     total = 0.0

@@ -205,7 +205,7 @@ def expected(case: Case) -> int:
     extents = {rule.outer: case.rows, rule.loop: case.n}
     for dst, pattern in ((rule.dst, rule.pattern), *((rule.then,) if rule.then else ())):
         index = [i for i in dst.index if isinstance(i, Var)]
-        to = case.arrays[dst.buffer]  # type: ignore[index]
+        to = case.arrays[dst.buffer]
         for i, point in enumerate(product(*(range(extents[v]) for v in index))):
             to[i] = value(pattern, case, dict(zip(index, point, strict=True)))
     return 0

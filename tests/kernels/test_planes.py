@@ -235,7 +235,7 @@ def check(net: Network, many: int, folder: Path, seed: int = 1) -> None:
         simulator.reset(1)
         simulator.set_state(state)
         x, target = (values[b.name] for b in net.program.sample)
-        simulator.step(x, target, bool(first), bool(last))  # type: ignore[arg-type]
+        simulator.step(x, target, bool(first), bool(last))
         wanted.append(simulator.state())
     for i, (got, state) in enumerate(zip(run(net, given, folder), wanted, strict=True)):
         assert got[:-2] == state, i

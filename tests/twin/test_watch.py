@@ -246,9 +246,8 @@ def benches(network, monkeypatch, tmp_path):
         thing = things[board.name]
         if isinstance(thing, Exception):
             raise thing
-        line = lambda: thing  # noqa: E731
-        evidence = tmp_path / "evidence"
-        with Twin(prepare(project), board.name, line, evidence, counting=counting) as twin:
+        network, evidence = prepare(project), tmp_path / "evidence"
+        with Twin(network, board.name, lambda: thing, evidence, counting=counting) as twin:
             yield twin, Built(tmp_path, 1, 5000, 8192, {"iram": 200, "xram": 100}, {})
 
     monkeypatch.setattr("nnhost.verify.apart", apart)
@@ -366,6 +365,12 @@ def test_bench_prints_a_table(call, benches, network):
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
     assert lines["sim8052"][:5] == ["1,050", "cycles", "300", "5,000", "300"]
     assert " ".join(lines["sim89c52"]) == "12 more than there are"
+
+
+def test_a_virtual_board_has_no_port_to_bench(call, benches, network):
+    code, _, err = call("bench", "sim8052", "--port", "/dev/ttyUSB7")
+    assert code == 2
+    assert err.splitlines()[0] == "error: --port: sim8052 has no port"
 
 
 def test_a_process_cannot_count(call, benches, network):

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnhost.ir import INT16, Buffer, Interval, Map, Var, clamp, maximum, minimum, total
 from nnhost.losses import residual
-from nnhost.losses.base import Loss, Outputs, Real, loss_buffer
+from nnhost.losses.base import Outputs, Real, loss_buffer
 
 
 def _measure(o: Outputs) -> list[Map]:
@@ -34,15 +34,4 @@ def _real(z: Real, t: Real) -> tuple[float, Real]:
     return float((near * (np.abs(error) - near / 2)).mean()), np.clip(error, -1.0, 1.0) / len(z)
 
 
-HUBER = Loss(
-    name="huber",
-    outputs=residual.outputs,
-    delta_fraction=residual.fraction,
-    predict=residual.predict,
-    measure=_measure,
-    scale=residual.scale,
-    milli=residual.milli,
-    gradient_scale=lambda count: 1.0 / count,
-    real=_real,
-    real_targets=True,
-)
+HUBER = residual.make("huber", _measure, _real, 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnhost.ir import INT16, Buffer, Const, Map, Var, total
 from nnhost.losses import residual
-from nnhost.losses.base import Loss, Outputs, Real, loss_buffer
+from nnhost.losses.base import Outputs, Real, loss_buffer
 
 
 def _measure(o: Outputs) -> list[Map]:
@@ -31,15 +31,4 @@ def _real(z: Real, t: Real) -> tuple[float, Real]:
     return float(np.abs(error).mean()), np.sign(error) / len(z)
 
 
-MAE = Loss(
-    name="mae",
-    outputs=residual.outputs,
-    delta_fraction=residual.fraction,
-    predict=residual.predict,
-    measure=_measure,
-    scale=residual.scale,
-    milli=residual.milli,
-    gradient_scale=lambda count: 1.0 / count,
-    real=_real,
-    real_targets=True,
-)
+MAE = residual.make("mae", _measure, _real, 1.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nnhost.ir import Expr, Map, Var, total
 from nnhost.losses import residual
-from nnhost.losses.base import Loss, Outputs, Real, loss_buffer
+from nnhost.losses.base import Outputs, Real, loss_buffer
 
 
 def squares(k: Var, error: Expr, fraction: int) -> Expr:
@@ -30,15 +30,4 @@ def _real(z: Real, t: Real) -> tuple[float, Real]:
     return float(error @ error) / len(z), 2.0 * error / len(z)
 
 
-MSE = Loss(
-    name="mse",
-    outputs=residual.outputs,
-    delta_fraction=residual.fraction,
-    predict=residual.predict,
-    measure=_measure,
-    scale=residual.scale,
-    milli=residual.milli,
-    gradient_scale=lambda count: 2.0 / count,
-    real=_real,
-    real_targets=True,
-)
+MSE = residual.make("mse", _measure, _real, 2.0)

@@ -6,9 +6,11 @@ class targets of 0 and 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nnhost.fixed import saturate
 from nnhost.ir import Expr, Map, maximum, rounded_shift
-from nnhost.losses.base import Outputs, predict_class
+from nnhost.losses.base import Loss, Outputs, Real, predict_class
 
 #: Fraction bits of the loss, summed over the outputs.
 LOSS_FRACTION = 16
@@ -50,3 +52,24 @@ def scale(count: int) -> float:
 def milli(loss: Expr, count: int) -> Expr:
     """The loss in thousandths."""
     return ((loss >> 8) * 125) // (32 * count)
+
+
+def make(
+    name: str,
+    measure: Callable[[Outputs], list[Map]],
+    real: Callable[[Real, Real], tuple[float, Real]],
+    gradient: float,
+) -> Loss:
+    """A loss of the residual, whose gradient is `gradient` / K times what `measure` writes."""
+    return Loss(
+        name=name,
+        outputs=outputs,
+        delta_fraction=fraction,
+        predict=predict,
+        measure=measure,
+        scale=scale,
+        milli=milli,
+        gradient_scale=lambda count: gradient / count,
+        real=real,
+        real_targets=True,
+    )
