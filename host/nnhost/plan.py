@@ -199,11 +199,6 @@ class Plan:
         return OPTIMIZERS[self.optimizer].slots(self.batch, self.layers[0].clip != ())
 
     @property
-    def has_slot(self) -> bool:
-        """Whether the optimizer keeps a slot for each weight."""
-        return bool(self.slots)
-
-    @property
     def momentum(self) -> float:
         """Momentum as computed; the layers' differ in the number of bits. 0 for optimizers
         without."""

@@ -22,10 +22,12 @@ from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
 COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "100"))
+#: Nets that have found faults: in 140 SDCC loses a sign if 32 bits are shifted by 13 in one.
+FOUND = {140}
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", sorted({*range(COUNT)} | FOUND))
 def test_a_drawn_net_trains_alike_in_every_reading(seed: int, tmp_path: Path) -> None:
     network = draw(seed)
     about = describe(network)

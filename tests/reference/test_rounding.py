@@ -83,7 +83,7 @@ def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
             near(f"delta {k + 1}", delta, p.deltas[k] / scale, bounds.deltas[k])
             pairs = [(after.weights, reference.weights, bounds.weights),
                      (after.biases, reference.biases, bounds.biases)]  # fmt: skip
-            if made.has_slot:
+            if made.slots:
                 pairs += [
                     (after.velocities, reference.velocities, bounds.velocities),
                     (after.bias_velocities, reference.bias_velocities, bounds.bias_velocities),
