@@ -1,7 +1,7 @@
 """Square roots in integers: 1 / sqrt(x) as a mantissa and a shift.
 
-x is shifted by pairs of bits until it has 15 or 16; of these a table knows the reciprocal root at 49
-places, and straight lines between them do the rest: at most 2^-11 of it off.
+x is shifted by pairs of bits until it has 15 or 16; of these a table knows the reciprocal root at
+49 places, and straight lines between them do the rest: at most 2^-11 of it off.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ def root_shift(x: Expr) -> Expr:
 
 
 def reciprocal_root(x: Expr, shift: Expr) -> Expr:
-    """m, so that 1 / sqrt(x) ~ m * 2^-(15 + shift), m in 16384..32767; `shift` as `root_shift` gives
-    it. 0 counts as 1."""
+    """m in 16384..32767, so that 1 / sqrt(x) ~ m * 2^-(15 + shift); 0 counts as 1.
+
+    `shift`: what `root_shift` gives for x.
+    """
     # x * 4^(7 - shift) has 15 or 16 bits; what the bounds take away is proven, not there.
     up = minimum(x, (1 << 14) - 1) << (2 * (7 - minimum(shift, 7)))
     down = x >> (2 * (maximum(shift, 7) - 7))
