@@ -246,6 +246,24 @@ def _alone(root: Path, board: Board) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _first_alone() -> Iterator[None]:
+    """Lets PlatformIO's first run under a user go alone, because it makes folders that another one
+    at the same time trips over. Its core folder notes the version that has run."""
+    core = Path(os.environ.get("PLATFORMIO_CORE_DIR") or Path.home() / ".platformio")
+    core.mkdir(parents=True, exist_ok=True)
+    version = importlib.metadata.version("platformio")
+    with (core / "nnhost.lock").open("a+") as note:
+        fcntl.flock(note, fcntl.LOCK_EX)
+        note.seek(0)
+        if note.read() != version:
+            yield
+            note.truncate(0)
+            note.write(version)
+            return
+    yield
+
+
 def _run_pio(root: Path, board: Board, arguments: Sequence[str]) -> _Output:
     """Run `pio run`; its output goes to pio.log in the workspace, and for a real board's upload
     also to stderr, as it asks there for the power to be switched."""
@@ -264,6 +282,7 @@ def _run_pio(root: Path, board: Board, arguments: Sequence[str]) -> _Output:
     command += ["--project-dir", str(root), "--environment", board.name, *arguments]
     lines = []
     with (
+        _first_alone(),
         build_log(root, board).open("w", encoding="utf-8") as log,
         subprocess.Popen(
             command,
