@@ -358,8 +358,10 @@ def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan
 
 
 def _accessors(plan: Plan, program: Program, target: Target) -> list[str]:
-    batched = any(b.name == "first" for b in program.buffers)
+    names = {b.name for b in program.buffers}
+    batched = "first" in names
     batch = ["nn_first = first;", "nn_last = last;"] if batched else ["(void)first;", "(void)last;"]
+    batch += ["nn_training = 1U;"] * ("training" in names)
     functions = [
         ("void nn_set_batch(uint8_t first, uint8_t last)", batch),
         ("uint32_t nn_report_loss(void)", ["return (uint32_t)nn_loss;"]),

@@ -27,6 +27,7 @@ from nnhost.ir import (
     interval,
 )
 from nnhost.layers.dense import Dense
+from nnhost.layers.dropout import Dropout, no_training, training_flag
 from nnhost.losses.base import Outputs
 from nnhost.pace import lower_pace
 from nnhost.plan import Plan
@@ -54,10 +55,15 @@ def _lower(plan: Plan) -> Program:
     dense: list[Dense] = []
     forward: list[Map] = []
     source = x
+    training = training_flag()
+    dropout: dict[int, Dropout] = {}
     for layer in plan.layers[:-1]:
         dense.append(Dense.of(layer, source, slots))
         forward.append(dense[-1].forward(plan.fine))
         source = forward[-1].dst
+        if layer.keep:
+            dropout[layer.number] = Dropout(layer, source, training)
+            forward += dropout[layer.number].forward()
     top = Dense.of(plan.layers[-1], source, slots)
     dense.append(top)
     forward.append(top.logits())
@@ -74,7 +80,11 @@ def _lower(plan: Plan) -> Program:
     forward += plan.loss.predict(outputs)
     measure = plan.loss.measure(outputs)
     loss = next(m.dst for m in measure if m.dst.name == "loss")
-    backward = [m for above, below in _pairs(dense) for m in above.backward(below)]
+    backward: list[Map] = []
+    for above, below in _pairs(dense):
+        backward += above.backward(below)
+        if below.plan.number in dropout:
+            backward += dropout[below.plan.number].backward(below.delta)
 
     one = Const(1)
     first: Expr = one
@@ -91,8 +101,9 @@ def _lower(plan: Plan) -> Program:
     update: list[Map] = []
     for layer_ in reversed(dense):
         update += layer_.update(plan.optimizer, chosen, first, last)
-    update += _padding(update)
+    update += _padding([*forward, *update])
     update += paced.update if paced else []
+    update += [no_training("end_training", training)] if dropout else []
     update = [m if m.when != one else _always(m) for m in update]
 
     milli = plan.loss.milli(loss(), plan.n_outputs)
@@ -106,6 +117,7 @@ def _lower(plan: Plan) -> Program:
                 *(m for d in dense for m in d.init(plan.init)),
                 *(paced.init if paced else []),
                 no_order,
+                *([no_training("init_training", training)] if dropout else []),
             ],
             "epoch": [*(paced.epoch if paced else []), epoch],
             "pick": [pick],
@@ -135,9 +147,9 @@ def _always(m: Map) -> Map:
     return Map(m.name, m.dst, m.index, m.expr, None, m.doc)
 
 
-def _padding(update: list[Map]) -> list[Map]:
+def _padding(step: list[Map]) -> list[Map]:
     """Extra draws, so that steps do not fall into a short cycle of the random sequence."""
-    drawn = sum(m.dst.size for m in update if m.expr == Draw())
+    drawn = sum(m.dst.size for m in step if m.expr == Draw())
     if not drawn:
         return []
     extra = next(p for p in range(PERIOD) if math.gcd(drawn + p, PERIOD) == 1)

@@ -76,7 +76,8 @@ class LayerPlan:
     the factor m, with a pace one a stage, and then finer. `l1`, `l2`: weight decay, or None.
     `clip`: largest magnitude of a gradient times the learning rate, as `rates`, or (); in units of
     the slot if the optimizer `gathers` batches, else of the product of factor and input.
-    Momentum is `momentum` * 2^-product_shift, 0 for optimizers without.
+    Momentum is `momentum` * 2^-product_shift, 0 for optimizers without. `keep`: 256ths of the
+    outputs that dropout keeps, 0 without dropout.
     """
 
     number: int
@@ -100,6 +101,7 @@ class LayerPlan:
     rates: tuple[int, ...] = ()
     clip: tuple[int, ...] = ()
     gathers: bool = False
+    keep: int = 0
 
     @property
     def offset(self) -> int:
@@ -206,6 +208,11 @@ class Plan:
         return first.momentum * 2.0**-first.product_shift
 
     @property
+    def drops(self) -> bool:
+        """Whether units rest by chance while the net trains."""
+        return any(p.keep for p in self.layers)
+
+    @property
     def fine(self) -> bool:
         """Whether tables are interpolated."""
         return self.preset.activation_bits is None
@@ -255,6 +262,7 @@ class Plan:
             "schedule": list(self.pace.rates) if self.pace else [],
             "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
             "classes": list(self.classes),
+            "keep": [p.keep / 256 if p.keep else 1.0 for p in self.layers[:-1]],
             "layers": [
                 {
                     "input": str(p.input),
@@ -336,6 +344,11 @@ def _clip(most: float, rates: list[float], fraction: int) -> tuple[int, ...]:
             help=f"set clip_value to at least {2.0**-fraction / max(rates):.2g}",
         )
     return tuple(max(1, nearest(min(most * r * 2.0**fraction, 2.0**30))) for r in rates)
+
+
+def _keep(dropout: float) -> int:
+    """256ths of a layer's outputs that are kept; 0 without dropout."""
+    return max(1, min(255, nearest(256 * (1 - dropout)))) if dropout else 0
 
 
 def make_plan(project: Project, dataset: Dataset) -> Plan:
@@ -434,6 +447,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             pace.rates if pace else rate[:1],
             _clip(train.clip_value, rates, fraction + extra + (product if batch == 1 else 0)),
             batch > 1,
+            keep=_keep(net.dropout[n]) if net.dropout and not last else 0,
         )
         _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)

@@ -46,6 +46,8 @@ class NetSpec:
     loss: str
     preset: str
     init: str
+    dropout: tuple[float, ...] = ()
+    """Share of each hidden layer's units that rests in a step; () for none."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,12 @@ def _activation(value: Any) -> str | tuple[str, ...]:
     return _activation_name(value)
 
 
+def _dropout(value: Any) -> float | tuple[float, ...]:
+    if isinstance(value, list):
+        return tuple(_share(share) for share in value)
+    return _share(value)
+
+
 _KEYS: Mapping[str, Mapping[str, _Key]] = {
     "net": {
         "hidden": _Key(_Required("[16]"), _hidden),
@@ -218,6 +226,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "loss": _Key("softmax-cross-entropy", _one_of(LOSSES)),
         "preset": _Key("q8", _one_of(PRESETS)),
         "init": _Key("he", _one_of(INITIALIZERS)),
+        "dropout": _Key(0.0, _dropout),
     },
     "train": {
         "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),
@@ -277,15 +286,18 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
                 )
 
     net = values["net"]
-    if isinstance(net["activation"], str):
-        net["activation"] = (net["activation"],) * len(net["hidden"])
-    if len(net["activation"]) != len(net["hidden"]):
-        place = [s.place() for s in settings if (s.section, s.key) == ("net", "activation")][-1]
-        raise UsageError(
-            f"{place}: activation lists {len(net['activation'])} names "
-            f"for {len(net['hidden'])} hidden layers",
-            help="name one for all hidden layers, or one for each",
-        )
+    for key in ("activation", "dropout"):
+        if not isinstance(net[key], tuple):
+            net[key] = (net[key],) * len(net["hidden"])
+        if len(net[key]) != len(net["hidden"]):
+            place = [s.place() for s in settings if (s.section, s.key) == ("net", key)][-1]
+            raise UsageError(
+                f"{place}: {key} lists {len(net[key])} values "
+                f"for {len(net['hidden'])} hidden layers",
+                help="give one for all hidden layers, or one for each",
+            )
+    if not any(net["dropout"]):
+        net["dropout"] = ()
     return Project(
         root=root,
         net=NetSpec(**net),

@@ -55,6 +55,8 @@ class Reference:
         self.factor = m
         self.stage = self.updates = self.waited = 0
         self.epoch_loss, self.best_loss = 0.0, np.inf
+        #: Units of each hidden layer that a step keeps (1) or lets rest (0); None: not training.
+        self.masks: list[Real] | None = None
         self.momenta = [p.momentum * 2.0**-p.product_shift for p in plan.layers]
         #: Outputs that each class wants; a lone output stands for class 1.
         self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
@@ -123,7 +125,9 @@ class Reference:
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             sums.append(inputs[i] @ w.T + b)
             if i < len(self.activations):
-                inputs.append(self.activations[i].real(sums[i]))
+                keep = self.plan.layers[i].keep / 256 or 1.0
+                kept = keep if self.masks is None else self.masks[i]
+                inputs.append((self.activations[i].real(sums[i]) * kept).astype(self.dtype))
         return inputs, sums
 
     def backward(self, x: Real, y: Any) -> Pass:
@@ -133,6 +137,7 @@ class Reference:
         deltas = [delta]
         for i in range(len(self.activations) - 1, -1, -1):
             slope = self.activations[i].derivative(sums[i], inputs[i + 1])
+            slope = slope if self.masks is None else slope * self.masks[i]
             deltas.insert(0, (deltas[0] @ self.weights[i + 1]) * slope)
         return Pass(loss, inputs, sums, deltas)
 

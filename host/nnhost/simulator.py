@@ -283,6 +283,7 @@ class Simulator:
         for name, maps in program.sections.items():
             self.source[name], self._run[name] = _Writer(checked).function(name, maps)
         self._batched = any(b.name == "first" for b in program.buffers)
+        self._drops = any(b.name == "training" for b in program.buffers)
         self._measures = program.sample[1].shape
         self.memory: dict[str, Any] = {}
         self.reset(1)
@@ -320,6 +321,8 @@ class Simulator:
         self._load(x, target)
         if self._batched:
             self.memory["first"], self.memory["last"] = int(first), int(last)
+        if self._drops:
+            self.memory["training"] = 1
         self.run("forward")
         self.run("measure")
         step = self._result()

@@ -63,3 +63,17 @@ def test_a_board_that_trains_from_its_flash_agrees_too() -> None:
     assert {(v.outcome, v.steps) for v in verdicts} == {("exact", 2 * rows)}
     streamed = load_project(examples_dir() / "iris", ["train.epochs=2"])
     assert {v.digest for v in verdicts} == {simulate(streamed, engine="native").digest}
+
+
+@pytest.mark.parametrize("board", ["simstc8", "qemu-m0"])
+def test_boards_regularise_as_simulated(board: str) -> None:
+    """Training and evaluation alternate, which dropout tells apart."""
+    from nnhost import virtual_board
+
+    overrides = ["net.dropout=0.25", "train.epochs=1"]
+    project = load_project(examples_dir() / "iris", overrides)
+    wanted = simulate(project, engine="native")
+    with virtual_board(project, board) as trained:
+        result = trained.train()
+    assert result.exact
+    assert (result.digest, result.train, result.test) == (wanted.digest, wanted.train, wanted.test)

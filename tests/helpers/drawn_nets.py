@@ -49,7 +49,7 @@ def _schedule(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _attempt(rng: random.Random) -> Network:
+def _attempt(rng: random.Random, more: random.Random) -> Network:
     loss = rng.choice(sorted(LOSSES))
     regression = LOSSES[loss].real_targets and rng.random() < 0.4
     hidden = tuple(rng.randint(1, 12) for _ in range(rng.choice([0, 1, 1, 2, 3])))
@@ -72,6 +72,7 @@ def _attempt(rng: random.Random) -> Network:
             loss,
             rng.choice(sorted(PRESETS)),
             rng.choice(sorted(INITIALIZERS)),
+            dropout=more.choice([(), (), tuple(more.choice([0.0, 0.2, 0.5]) for _ in hidden)]),
         ),
         TrainSpec(
             rng.choice(sorted(OPTIMIZERS)),
@@ -102,10 +103,10 @@ def _attempt(rng: random.Random) -> Network:
 
 def draw(seed: int) -> Network:
     """The net of a seed: the same on every machine. Refused ones are drawn again."""
-    rng = random.Random(seed)
+    rng, more = random.Random(seed), random.Random(-1 - seed)
     while True:
         try:
-            return _attempt(rng)
+            return _attempt(rng, more)
         except UsageError:
             continue
 

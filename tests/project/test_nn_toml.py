@@ -132,14 +132,24 @@ def test_one_activation_serves_all_hidden_layers(folder: Path) -> None:
     assert load_project(folder, ["net.hidden=[]"]).net.activation == ()
 
 
+def test_dropout_is_of_all_hidden_layers_or_of_each(folder: Path) -> None:
+    both = ["net.hidden=[4, 3]", "net.dropout=0.5"]
+    assert load_project(folder, both).net.dropout == (0.5, 0.5)
+    assert load_project(folder, [both[0], "net.dropout=[0, 0.2]"]).net.dropout == (0.0, 0.2)
+    assert load_project(folder, ["net.dropout=[0]"]).net.dropout == ()
+    message = refused(folder, "net.dropout=[0.2, 0.2]").message
+    assert message.endswith("dropout lists 2 values for 1 hidden layers")
+    assert "from 0 up to, not including, 1" in refused(folder, "net.dropout=1").message
+
+
 def test_activations_and_layers_are_counted_after_the_overrides(tmp_path: Path) -> None:
     (tmp_path / "nn.toml").write_text(FULL)
     both = ["net.hidden=[8]", 'net.activation=["sigmoid"]']
     assert load_project(tmp_path, both).net.activation == ("sigmoid",)
     error = refused(tmp_path, "net.hidden=[8]")
-    assert error.message == "nn.toml:3: activation lists 2 names for 1 hidden layers"
+    assert error.message == "nn.toml:3: activation lists 2 values for 1 hidden layers"
     error = refused(tmp_path, 'net.activation=["relu"]')
-    assert error.message.startswith('--set net.activation=["relu"]: activation lists 1 names')
+    assert error.message.startswith('--set net.activation=["relu"]: activation lists 1 values')
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Layer:
     a: list[int] = field(default_factory=list)
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
+    kept: list[bool] = field(default_factory=list)  # of the units above
 
 
 @dataclass
@@ -153,6 +154,7 @@ class Net:
     clip: float = 0.0
     l1: float = 0.0
     l2: float = 0.0
+    dropout: float = 0.0  # of every hidden layer
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -280,7 +282,9 @@ class Net:
 
     # ---- Forward ----
 
-    def forward(self, x: list[int]) -> list[int]:
+    def forward(self, x: list[int], *, training: bool = True) -> list[int]:
+        k = clamp(near(256 * (1 - self.dropout)), 1, 255)
+        self.drawn = 0
         for i, p in enumerate(self.layers):
             p.a = x
             p.acc = [
@@ -290,6 +294,13 @@ class Net:
             ]
             if p.activation:
                 x = [self.activate(acc, self.fv(p) + p.fa, self.layers[i + 1]) for acc in p.acc]
+                p.kept = [True] * p.K
+                if self.dropout and training:
+                    p.kept = [self.draw() >> 8 < k for _ in x]
+                    self.drawn += p.K
+                    x = [a if kept else 0 for a, kept in zip(x, p.kept, strict=True)]
+                elif self.dropout:
+                    x = [R(a * k, 8) for a in x]
         return self.layers[-1].acc
 
     def activate(self, acc: int, fs: int, above: Layer) -> int:
@@ -387,7 +398,7 @@ class Net:
             for j in range(p.n):
                 g = sum(self.seen(p.U[o][j]) * seen[o] for o in range(p.K))
                 g = R(g, self.fv(p) + d - 13)
-                below.delta.append(sat16(self.derivative(g, p.a[j], p.fa)))
+                below.delta.append(sat16(self.derivative(g, p.a[j], p.fa)) * below.kept[j])
 
     def derivative(self, g: int, a: int, fo: int) -> int:
         return {
@@ -404,7 +415,7 @@ class Net:
 
     def update(self, first: bool, last: bool) -> None:
         s, m = self.s, self.rates[self.stage]
-        count = 0
+        count = self.drawn
         for p in reversed(self.layers):
             w = p.fd + s + p.fa - p.Fw
             E = clamp(w - 20, 0, 6) if self.slots else 0

@@ -39,11 +39,14 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
     clips = itertools.cycle((0.0, 0.05, 1000.0))
     decays = itertools.cycle(({}, {"l2": 0.02}, {"l1": 0.01}, {"l1": 0.02, "l2": 0.01}))
     schedules = itertools.cycle(("constant", "one-cycle", "exponential"))
+    dropout = itertools.cycle((0.0, 0.0, 0.4))
     shapes = itertools.cycle((("z-score", [4]), ("range", [6, 4])))
     for (task, outputs), (optimizer, batch) in itertools.product(tasks, OPTIMIZER_CASES):
         kind, hidden = next(shapes)
         data = dataset(seed, 5, outputs, task, kind)
+        share = next(dropout)
         made = plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch,
+                    dropout=(share,) * len(hidden) if share else (),
                     label_smoothing=next(smoothing), schedule=next(schedules),
                     clip_value=next(clips), **next(decays))  # fmt: skip
         yield made, data
@@ -68,6 +71,11 @@ def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
         step = simulator.step(samples.x[i], samples.target[i], first, last)
         if i < start:
             continue
+        if made.drops:
+            reference.masks = [
+                (simulator.memory[f"chance{p.number}"] >> 8 < p.keep).astype(float)
+                for p in made.layers[:-1]
+            ]
         try:
             bounds = step_bounds(reference, x, y)
         except MaySaturate:

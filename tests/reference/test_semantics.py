@@ -43,13 +43,15 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
         smoothing = (0.0, 0.15)[seed // 2 % 2] if LOSSES[loss].smooths else 0.0
         l1, l2 = (0.0, 0.003, 0.02)[seed // 2 % 3], (0.0, 0.05)[seed // 3 % 2]
         clip = (0.0, 0.04)[seed // len(TRAININGS)]
+        dropout = (0.0, 0.3)[seed % 5 % 2]
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch,
+                    dropout=(dropout,) * len(shape) if dropout else (),
                     lr=lr, init=init, label_smoothing=smoothing, l1=l1, l2=l2,
                     clip_value=clip)  # fmt: skip
         lone = outputs == 2 and task == "classification" and loss != "softmax-cross-entropy"
         net = Net([4, *shape, 1 if lone else outputs], activation, loss, preset, init, optimizer,
                   0.9, lr, batch, ROWS, kind, task == "regression", smoothing,
-                  l1=l1, l2=l2, clip=clip)  # fmt: skip
+                  l1=l1, l2=l2, clip=clip, dropout=dropout)  # fmt: skip
         compare(net, made, data, seed)
 
 
@@ -113,3 +115,6 @@ def compare_epoch(net: Net, made: Plan, simulator: Simulator, data: Dataset) -> 
         net.backward()
         net.update(first, last)
         assert simulator.state() == net.state()
+    simulator.evaluate(samples.x[0], samples.target[0])
+    logits = net.forward(net.quantised(data.x_train[0].tolist()), training=False)
+    assert simulator.memory["logits"].tolist() == logits
