@@ -15,12 +15,12 @@ uint16_t nn_digest_state(void) {
 
 /* Rounding up can leave the last slices short or empty. */
 uint16_t nn_digest_slice(uint8_t step) {
-    const uint16_t begin = (uint16_t)((step % SLICES) * SLICE_BYTES);
-    uint16_t size;
+    const nn_offset_t begin = (nn_offset_t)((step % SLICES) * SLICE_BYTES);
+    nn_offset_t size;
     if (begin >= NN_STATE_BYTES) {
         return NN_CRC_START;
     }
-    size = (uint16_t)(NN_STATE_BYTES - begin);
+    size = (nn_offset_t)(NN_STATE_BYTES - begin);
     if (size > SLICE_BYTES) {
         size = SLICE_BYTES;
     }

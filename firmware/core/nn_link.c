@@ -50,6 +50,15 @@ static uint32_t get32(const NN_XDATA uint8_t *from) {
     return ((uint32_t)get16(from + 2) << 16) | get16(from);
 }
 
+/* An offset in the state. What nn_offset_t cannot hold lies behind every end, as 0xFFFF does. */
+static nn_offset_t get_offset(const NN_XDATA uint8_t *from) {
+#if NN_STATE_BYTES < 0xFFFFU
+    return (get16(from + 2) != 0U) ? 0xFFFFU : get16(from);
+#else
+    return get32(from);
+#endif
+}
+
 static void put16(NN_XDATA uint8_t *to, uint16_t value) {
     to[0] = (uint8_t)(value & 0xFFU);
     to[1] = (uint8_t)(value >> 8);
@@ -179,7 +188,7 @@ static uint8_t welcome(void) {
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_PROGRAM, NN_PROGRAM);
     reply[AT_PAYLOAD + NN_MSG_WELCOME_PAYLOAD] = NN_PAYLOAD;
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_SAMPLE_BYTES, NN_SAMPLE_BYTES);
-    put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_STATE_BYTES, NN_STATE_BYTES);
+    put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STATE_BYTES, NN_STATE_BYTES);
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STEP, nn_train_steps);
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_CRC, nn_digest_state());
     for (i = 0U; (name[i] != '\0') && (size < NN_PAYLOAD); i++) {
@@ -190,14 +199,14 @@ static uint8_t welcome(void) {
 }
 
 /*
- * Copies the rest of the request's payload, from `at` on, into a map of `total` bytes, to the
- * offset that stands before it. `last`: it must reach the map's end. 0: it does not fit.
+ * Copies the rest of the request's payload, from `at` on, to `offset` in a map of `total` bytes.
+ * `last`: it must reach the map's end. 0: it does not fit.
  */
-static uint8_t store(const NN_CODE nn_segment_t *map, uint16_t total, uint8_t at, uint8_t last) {
+static uint8_t store(const NN_CODE nn_segment_t *map, nn_offset_t total, nn_offset_t offset,
+                     uint8_t at, uint8_t last) {
     const uint8_t end = (uint8_t)(AT_LENGTH + request[AT_LENGTH]);
     const uint8_t size = (uint8_t)(end - at);
-    const uint16_t offset = get16(request + at - 2U);
-    const uint16_t room = (uint16_t)(total - size);
+    const nn_offset_t room = (nn_offset_t)(total - size);
     if ((size > total) || (offset > room) || ((last != 0U) && (offset != room))) {
         return 0U;
     }
@@ -208,6 +217,11 @@ static uint8_t store(const NN_CODE nn_segment_t *map, uint16_t total, uint8_t at
     return 1U;
 }
 
+/* The same for a part of a sample, whose offset stands before it. */
+static uint8_t store_sample(uint8_t at, uint8_t last) {
+    return store(nn_sample_map, NN_SAMPLE_BYTES, get16(request + at - 2U), at, last);
+}
+
 static uint8_t step(void) {
 #if NN_STANDALONE
     return refuse(NN_REASON_STANDALONE);
@@ -216,7 +230,7 @@ static uint8_t step(void) {
     if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
         return refuse(NN_REASON_STEP);
     }
-    if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
+    if (store_sample(AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
     if ((flags & NN_FLAG_COUNT) != 0U) {
@@ -241,7 +255,7 @@ static uint8_t step(void) {
 }
 
 static uint8_t evaluate(void) {
-    if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
+    if (store_sample(AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
     nn_port_clock_start();
@@ -256,7 +270,7 @@ static uint8_t evaluate(void) {
 }
 
 static uint8_t read_state(void) {
-    const uint16_t offset = get16(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
+    const nn_offset_t offset = get_offset(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
     const uint8_t size = request[AT_PAYLOAD + NN_MSG_READ_LENGTH];
     uint8_t i;
     if ((size == 0U) || (size > NN_PAYLOAD) || (offset > NN_STATE_BYTES) ||
@@ -305,7 +319,7 @@ static uint8_t execute(void) {
         break;
 #endif
     case NN_MSG_SAMPLE:
-        if (store(nn_sample_map, NN_SAMPLE_BYTES, AT_PAYLOAD + NN_MSG_SAMPLE_SIZE, 0U) == 0U) {
+        if (store_sample(AT_PAYLOAD + NN_MSG_SAMPLE_SIZE, 0U) == 0U) {
             return refuse(NN_REASON_RANGE);
         }
         break;
@@ -316,7 +330,9 @@ static uint8_t execute(void) {
     case NN_MSG_READ:
         return read_state();
     case NN_MSG_WRITE:
-        if (store(nn_state_map, NN_STATE_BYTES, AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
+        if (store(nn_state_map, NN_STATE_BYTES,
+                  get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET),
+                  AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
             return refuse(NN_REASON_RANGE);
         }
         break;

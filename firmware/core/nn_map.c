@@ -15,10 +15,10 @@ static const NN_CODE nn_segment_t *segment;
 static uint8_t *at;
 static uint16_t left;
 
-void nn_map_open(const NN_CODE nn_segment_t *map, uint16_t offset) {
+void nn_map_open(const NN_CODE nn_segment_t *map, nn_offset_t offset) {
     segment = map;
     while (offset >= segment->size) {
-        offset = (uint16_t)(offset - segment->size);
+        offset = (nn_offset_t)(offset - segment->size);
         segment++;
     }
     at = segment->at + offset;
@@ -75,12 +75,12 @@ void nn_map_put(const NN_XDATA uint8_t *from, uint8_t size) {
     }
 }
 
-uint16_t nn_map_crc(uint16_t size) {
+uint16_t nn_map_crc(nn_offset_t size) {
     nn_crc_begin(NN_CRC_START);
     while (size != 0U) {
         uint16_t run;
         proceed();
-        run = (left < size) ? left : size;
+        run = (left < size) ? left : (uint16_t)size;
 #ifdef NN_PLANES
         if (IN_PLANES) {
             nn_crc_begin(nn_planes_crc(run, nn_crc_value()));
@@ -91,7 +91,7 @@ uint16_t nn_map_crc(uint16_t size) {
             at += run;
         }
         left = (uint16_t)(left - run);
-        size = (uint16_t)(size - run);
+        size = (nn_offset_t)(size - run);
     }
     return nn_crc_value();
 }

@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from nnhost.data import Dataset, load
 from nnhost.emit_c import Function, c_name, declaration, literal, sections, table_definition
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
-from nnhost.errors import CapacityError, NnhostError
+from nnhost.errors import NnhostError
 from nnhost.ir import Buffer, Interval, Program, c_type
 from nnhost.kernels import RULES
 from nnhost.kernels.mcs51_asm import pass_file
@@ -36,8 +36,8 @@ from nnhost.project import Project, load_project
 
 #: Sections that only a board which trains by itself (or the native engine) runs.
 SCHEDULED = ("pick", "report")
-#: Offsets in the state travel in 16 bits.
-MAX_STATE = 0xFFFF
+#: Bytes of a segment, at most; its size has 16 bits.
+SEGMENT = 0xFFFE
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,6 @@ def network_of(project: Project, data: Dataset, plan: Plan, program: Program) ->
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
-    state = sum(b.bytes for b in network.program.state)
-    if state > MAX_STATE:
-        raise CapacityError(
-            f"{board.name}: the training state has {state} bytes, {state - MAX_STATE} more than"
-            " there are addresses on the link",
-            help="make the net smaller; `nnhost simulate` trains any",
-        )
     wanted = network.project.build.kernels != "portable"
     target = Target.of(board, standalone=network.standalone, kernels=wanted)
     files = sources(network.plan, network.program, target, network)
@@ -227,18 +220,29 @@ def _defines(
     ])  # fmt: skip
 
 
-def _segments(
-    program: Program, planes: Planes | None
-) -> list[tuple[str, str, tuple[Buffer | None, ...], str]]:
-    """Lists of segments; None stands for all that lies in planes, with which the state begins."""
-    state: tuple[Buffer | None, ...] = program.state
+def _segments(program: Program, planes: Planes | None) -> list[tuple[str, str, list[str], str]]:
+    """Lists of segments: name, the macro of their number, C of each, and what they are."""
+    state: list[str] = []
     if planes:
-        state = (None, *program.state[len(planes.buffers) :])
+        size = sum(b.bytes for b in planes.buffers)
+        state.append(f"    {{(uint8_t *)0, {size}U}}, /* in planes */")
+    state += _pieces(program.state[len(planes.buffers) if planes else 0 :])
+    sample, trace = _pieces(program.sample), _pieces(program.trace)
     return [
         ("nn_state_map", "NN_STATE_SEGMENTS", state, "the training state"),
-        ("nn_sample_map", "NN_SAMPLE_SEGMENTS", program.sample, "a sample: inputs, then target"),
-        ("nn_trace_map", "NN_TRACE_SEGMENTS", program.trace, "activations, then logits"),
+        ("nn_sample_map", "NN_SAMPLE_SEGMENTS", sample, "a sample: inputs, then target"),
+        ("nn_trace_map", "NN_TRACE_SEGMENTS", trace, "activations, then logits"),
     ]
+
+
+def _pieces(buffers: Iterable[Buffer]) -> list[str]:
+    """Buffers as segments; a large one is several."""
+    rows = []
+    for b in buffers:
+        for at in range(0, b.bytes, SEGMENT):
+            begin = f"(uint8_t *)&{c_name(b)}" + (f" + {at}U" if at else "")
+            rows.append(f"    {{{begin}, {min(SEGMENT, b.bytes - at)}U}},")
+    return rows
 
 
 def header_file(plan: Plan, program: Program, target: Target, planes: Planes | None) -> str:
@@ -271,10 +275,10 @@ def header_file(plan: Plan, program: Program, target: Target, planes: Planes | N
     for declared, about in functions:
         lines += [f"/* {about[0].upper()}{about[1:]}. */", declared]
     lines.append("")
-    for name, count, buffers, about in _segments(program, planes):
+    for name, count, rows, about in _segments(program, planes):
         lines += [
             f"/* {about[0].upper()}{about[1:]}. */",
-            f"#define {count} {len(buffers)}U",
+            f"#define {count} {len(rows)}U",
             f"extern const NN_CODE nn_segment_t {name}[{count}];",
         ]
     return "\n".join([*lines, "", "#endif", ""])
@@ -328,8 +332,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
             lines += table_definition(b)
     if planes:
         lines += tables(planes)
-    for name, count, buffers, _ in _segments(program, planes):
-        rows = [_segment(b, planes) for b in buffers]
+    for name, count, rows, _ in _segments(program, planes):
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
     lines += [f"void {p.kernel}(void);" for p in memory.passes.values() if p.kernel]
     lines += [""] * bool(memory.passes)
@@ -340,13 +343,6 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     )  # fmt: skip
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _segment(buffer: Buffer | None, planes: Planes | None) -> str:
-    if buffer is None:
-        assert planes is not None
-        return f"    {{(uint8_t *)0, {sum(b.bytes for b in planes.buffers)}U}}, /* in planes */"
-    return f"    {{(uint8_t *)&{c_name(buffer)}, {buffer.bytes}U}},"
 
 
 def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -> str:

@@ -66,6 +66,17 @@ def test_watch_then_pull(folder):
         assert len(file["losses"]) == 150
 
 
+def test_a_state_beyond_64_kb(folder):
+    """Its offsets on the link take more than 16 bits, and its largest tensor several segments."""
+    project = load_project(folder, ["net.hidden=[560]", "train.epochs=1"])
+    with virtual_board(project, "host") as board:
+        result = board.train(steps=6, score=False)
+        assert board.state() == result.state
+    assert len(result.state) > 0xFFFF
+    assert result.exact
+    assert result.digest == simulate(project, engine="native", steps=6).digest
+
+
 def test_ctrl_c(folder):
     """As a terminal sends it: to the whole group of processes."""
     command = [sys.executable, "-m", "nnhost", "-C", str(folder), "watch", "--epochs", "500"]

@@ -7,7 +7,7 @@ from time import sleep
 import pytest
 
 from nnhost.errors import DeviceError
-from nnhost.link import Flag, Session, slice_digest, state_digest
+from nnhost.link import Flag, Session, messages, slice_digest, state_digest
 
 
 def test_hello_says_what_the_board_is(session, model):
@@ -108,6 +108,10 @@ def test_reset_and_write(session, model):
 def test_refusals_leave_the_state_alone(session, model):
     with pytest.raises(DeviceError, match="STEP: it is at another step"):
         session.step(2, Flag.EPOCH, bytes(41))
+    for offset in (100, 104, 0xFFFF, 1 << 16, 0xFFFFFFFF):
+        for request in (messages.Read(offset, 4), messages.Write(offset, b"4321")):
+            with pytest.raises(DeviceError, match="do not fit"):
+                session._ask(request, messages.Done)
     with pytest.raises(ValueError, match="40 bytes"):
         session.step(1, 0, bytes(40))
     assert session.read_state() == model.state()

@@ -145,7 +145,7 @@ class Welcome(Message, number=0x81):
     program: U32  # hash of the training program
     payload: U8  # most bytes of payload it takes or sends
     sample_bytes: U16  # a sample, with its target
-    state_bytes: U16  # the training state
+    state_bytes: U32  # the training state
     step: U32  # training steps since the reset
     crc: U16  # digest of the state
     board: Rest  # the board's name, ASCII
@@ -208,7 +208,7 @@ class Evaluation(Message, number=0x85):
 class Read(Message, number=0x06):
     """Asks for a part of the training state. -> Chunk"""
 
-    offset: U16
+    offset: U32
     length: U8
 
 
@@ -223,7 +223,7 @@ class Chunk(Message, number=0x86):
 class Write(Message, number=0x07):
     """Overwrites a part of the training state. -> Done"""
 
-    offset: U16
+    offset: U32
     data: Rest
 
 
