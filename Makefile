@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench engine fuzz accuracy repertoire clean
+.PHONY: help setup demo test verify bench engine faults fuzz accuracy repertoire clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -10,6 +10,7 @@ help:
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
 	@echo "make fuzz      thousands of drawn nets instead of hundreds"
+	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
 	@echo "make engine    the native engine against numpy, float32 in C and PyTorch: bench/engine.md"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
@@ -32,6 +33,9 @@ verify: setup
 fuzz: setup
 	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py
 	HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest -n 2 tests/arithmetic/test_ir.py tests/project tests/data
+
+faults: setup
+	NNHOST_ALL_FAULTS=1 .venv/bin/pytest -n 2 -s tests/cross/test_bisect.py
 
 bench: setup
 	.venv/bin/python bench/boards.py

@@ -73,13 +73,12 @@ def _lasting_help(lasting: Path, root: Path, board: Board) -> Iterator[None]:
 
 
 @contextmanager
-def apart(
-    project: Project, board: Board, port: str | None = None, *, counting: bool = False
-) -> Iterator[tuple[Twin, Built]]:
-    """The project's net on a board, in a folder that lives as long as the context, and what the
-    firmware takes; `counting` as `power_on` does.
+def flashed_apart(
+    project: Project, board: Board, port: str | None = None
+) -> Iterator[tuple[Project, Built]]:
+    """The project's net flashed on a board, in a project of its own that lives as long as the
+    context, and what the firmware takes.
 
-    Only the evidence of a difference goes to the project's own folder.
     Raises `NnhostError` if the firmware cannot be built or does not fit, `DeviceError` if the
     board cannot be flashed.
     """
@@ -93,11 +92,25 @@ def apart(
         _share_platforms(project.root, root, board)
         with _lasting_help(project.root, root, board):
             built = flash(moved, board, port)
-        with Twin(
+        yield moved, built
+
+
+@contextmanager
+def apart(
+    project: Project, board: Board, port: str | None = None, *, counting: bool = False
+) -> Iterator[tuple[Twin, Built]]:
+    """The project's net on a board, as `flashed_apart` makes it; `counting` as `power_on` does.
+
+    Only the evidence of a difference goes to the project's own folder.
+    """
+    with (
+        flashed_apart(project, board, port) as (moved, built),
+        Twin(
             prepare(moved),
             board.name,
-            lambda: open_board(root, board, port, counting=counting),
+            lambda: open_board(moved.root, board, port, counting=counting),
             board_folder(project.root, board),
             counting=counting,
-        ) as twin:
-            yield twin, built
+        ) as twin,
+    ):
+        yield twin, built

@@ -201,6 +201,7 @@ def build(settings: Settings, board: str | None) -> None:
 
     project = settings.project()
     record = _record(project, board)
+    _warn(project)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
         program, kernels = prepare(project).program, project.build.kernels != "portable"
@@ -229,6 +230,7 @@ def flash(settings: Settings, board: str | None, port: str | None) -> None:
 
     project = settings.project()
     record = _record(project, board, port)
+    _warn(project)
     with _working(settings, f"flashing {record.name}"):
         built = put(project, record, port)
     if settings.json:
@@ -405,6 +407,61 @@ def verify(
     return exit_code(verdicts)
 
 
+@verbs.command(
+    examples=[
+        "bisect",
+        "bisect --board simstc8 --steps 500",
+        "bisect --replay .nnhost/simstc8/bisect-12.npz",
+    ]
+)
+@_board
+@_port
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="How far to look.")
+@click.option(
+    "--replay", "report", metavar="FILE.npz", help="Explain a report again, without the board.",
+    type=click.Path(path_type=Path),
+)  # fmt: skip
+@_settings
+def bisect(
+    settings: Settings,
+    board: str | None,
+    port: str | None,
+    steps: int | None,
+    report: Path | None,
+) -> int:
+    """Find where a board first differs from the simulator.
+
+    Trains what is flashed on the board until it differs; then makes the step in question with
+    firmware that can be stopped within it, and names computation, tensor and element. A real board
+    must be flashed again afterwards. Exits with 4 if there is a difference.
+    """
+    from nnhost.bisect import bisect as search
+    from nnhost.bisect import replay
+    from nnhost.errors import DifferenceError
+
+    project = settings.project()
+    if report is not None:
+        found, path = replay(project, report), report
+    else:
+        record = _record(project, board, port)
+        with _working(settings, f"comparing {record.name}") as say:
+            result = search(project, record, port, steps, say)
+        if result is None:
+            if settings.json:
+                emit({"event": "bisect", "board": record.name, "exact": True}, sys.stdout)
+            else:
+                click.echo(f"{record.name} does not differ from the simulator")
+            return 0
+        found, path = result
+    if settings.json:
+        emit(found.event() | {"report": str(path)}, sys.stdout)
+    else:
+        from nnhost.tables import finding_text
+
+        _console(settings).print(finding_text(found, path))
+    return DifferenceError.exit_code
+
+
 @verbs.command(examples=["bench", "bench --board all --json", "bench qemu-m4 --steps 100"])
 @click.option("--board", "names", metavar="B", multiple=True, help="A board, or all virtual ones.")
 @click.argument("more", metavar="[B]...", nargs=-1)
@@ -525,6 +582,12 @@ def _built(event: str, board: Board, built: Built) -> dict[str, object]:
         "ram": built.ram,
         "ram_limit": built.ram_limit,
     }
+
+
+def _warn(project: Project) -> None:
+    """Say aloud that a firmware is wrong on purpose."""
+    if project.build.inject:
+        print(f"warning: a fault is injected: {project.build.inject}", file=sys.stderr)
 
 
 def _complain(message: str, help: str) -> None:

@@ -452,21 +452,22 @@ def map_function(group: tuple[Map, ...], function: Function, stacked: bool) -> l
     ]
 
 
-def section_function(name: str, steps: list[tuple[Map, list[str]]]) -> list[str]:
-    """``nn_<section>``: the calls for its Maps in order, those with a condition inside an if."""
+def section_function(name: str, steps: list[tuple[Map, list[str]]], guard: str = "") -> list[str]:
+    """``nn_<section>``: the calls for its Maps in order, those with a condition inside an if, and
+    each inside another if there is a `guard`."""
     lines = [f"void nn_{name}(void) {{"]
     for m, names in steps:
         calls = [f"{_INDENT}{function}();" for function in names]
-        if m.when is None or not calls:
-            lines += calls
-        else:
+        if m.when is not None and calls:
             condition = Function(Map(m.name, m.dst, (), m.when)).condition(m.when, m.when)
-            lines += [
-                f"{_INDENT}if ({condition}) {{",
-                *(_INDENT + c for c in calls),
-                f"{_INDENT}}}",
-            ]
+            calls = _inside(condition, calls)
+        lines += _inside(guard, calls) if guard and calls else calls
     return [*lines, "}", ""]
+
+
+def _inside(condition: str, lines: list[str]) -> list[str]:
+    """Statements of a function's body inside an if."""
+    return [f"{_INDENT}if ({condition}) {{", *(_INDENT + line for line in lines), f"{_INDENT}}}"]
 
 
 def declaration(b: Buffer, space: str) -> str:
@@ -493,10 +494,12 @@ def sections(
     stacked: frozenset[str] = frozenset(),
     writer: type[Function] = Function,
     done: Mapping[str, list[str]] | None = None,
+    guards: Mapping[str, str] | None = None,
 ) -> list[str]:
     """All Maps and section functions of a Program, with the kernels of a target's rules for
     buffers that live in `space`; the locals of the Maps in `stacked` live on the stack. `done`:
-    the functions that are called for a Map in place of its own."""
+    the functions that are called for a Map in place of its own. `guards`: a condition for each call
+    of a section."""
     lines: list[str] = []
     sums, room = 0, 0
     for name, maps in program.sections.items():
@@ -510,7 +513,7 @@ def sections(
                 lines += map_function(group, function, first.name in stacked)
                 sums, room = max(sums, function.sums), max(room, function.room)
             steps.append((first, calls))
-        lines += section_function(name, steps)
+        lines += section_function(name, steps, (guards or {}).get(name, ""))
     for size, about, declared in (
         (sums, "all sums of a layer, which kernels compute at once", "int32_t nn_sums"),
         (room, "where kernels lay out the inputs of a layer", "NN_ALIGNED int16_t nn_room"),

@@ -23,6 +23,7 @@ from nnhost.emit_c import Function, c_name, declaration, literal, sections, tabl
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
 from nnhost.errors import NnhostError
+from nnhost.faults import injected
 from nnhost.ir import Buffer, Interval, Program, c_type
 from nnhost.kernels import RULES
 from nnhost.kernels.mcs51_asm import pass_file
@@ -32,6 +33,7 @@ from nnhost.link.generate import messages_header
 from nnhost.lower import fingerprint, lower
 from nnhost.memory import IN_PLANES, MemoryPlan, make_memory, placed
 from nnhost.plan import Plan, Samples, make_plan
+from nnhost.probe import COUNTER, GUARD, SECTIONS, guard_function, probed
 from nnhost.project import Project, load_project
 
 #: Sections that only a board which trains by itself (or the native engine) runs.
@@ -106,7 +108,22 @@ class Network:
             number = zlib.crc32(f"{train.seed},{train.epochs}".encode(), number)
             for row in range(len(self.train)):
                 number = zlib.crc32(self.train.bytes(row), number)
+        build = self.project.build
+        if build.inject or build.probe:  # never taken for the firmware that trains
+            number = zlib.crc32(f"{build.inject},{build.probe}".encode(), number)
         return number
+
+    def target(self, board: Board) -> Target:
+        """The board, as the project has its firmware built."""
+        kernels = self.project.build.kernels != "portable"
+        return Target.of(board, standalone=self.standalone, kernels=kernels)
+
+    def on_board(self, target: Target) -> Program:
+        """The Program that a target's firmware is made from: with a fault, or with a probe, if the
+        project wants one."""
+        build = self.project.build
+        program = injected(self.program, build.inject) if build.inject else self.program
+        return probed(program, target.memory(program)) if build.probe else program
 
 
 def prepare(project: Project) -> Network:
@@ -124,12 +141,12 @@ def network_of(project: Project, data: Dataset, plan: Plan, program: Program) ->
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
-    wanted = network.project.build.kernels != "portable"
-    target = Target.of(board, standalone=network.standalone, kernels=wanted)
-    files = sources(network.plan, network.program, target, network)
+    target = network.target(board)
+    program = network.on_board(target)
+    files = sources(network.plan, program, target, network)
     files["nn_messages.h"] = messages_header()
     if network.standalone:
-        files["nn_data.c"] = data_file(network, target)
+        files["nn_data.c"] = data_file(network, program, target)
     return files
 
 
@@ -336,10 +353,14 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
         lines += [f"const NN_CODE nn_segment_t {name}[{count}] = {{", *rows, "};", ""]
     lines += [f"void {p.kernel}(void);" for p in memory.passes.values() if p.kernel]
     lines += [""] * bool(memory.passes)
+    guards = {}
+    if COUNTER in program.state:
+        guards = dict.fromkeys(SECTIONS, f"{GUARD}()")
+        lines += guard_function()
     lines += sections(
         part, target.rules, memory.space.__getitem__, memory.stacked,
         in_planes(planes) if planes else target.writer,
-        {name: p.calls for name, p in memory.passes.items()},
+        {name: p.calls for name, p in memory.passes.items()}, guards,
     )  # fmt: skip
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
@@ -405,11 +426,12 @@ def packed_rows(samples: Samples) -> tuple[list[int], list[int], list[bytes]]:
     return least, widths, rows
 
 
-def data_file(network: Network, target: Target) -> str:
+def data_file(network: Network, program: Program, target: Target) -> str:
     """nn_data.c: the training rows, in as few bits a value as they need, and their unpacking."""
     samples = network.train
     least, widths, rows = packed_rows(samples)
-    x, goal = network.program.sample
+    x, goal = program.sample
+    space = target.memory(program).space
     stride = len(rows[0])
     targets = goal.size
     lines = [
@@ -418,8 +440,8 @@ def data_file(network: Network, target: Target) -> str:
             f"then {targets} of {widths[1]} bits to learn.",
         ]),
         '#include "nn_net.h"', "",
-        f"extern {declaration(x, _space(network, target, x))};",
-        f"extern {declaration(goal, _space(network, target, goal))};", "",
+        f"extern {declaration(x, space[x])};",
+        f"extern {declaration(goal, space[goal])};", "",
         f"static const NN_CODE uint8_t rows[NN_ROWS][{stride}] = {{",
     ]  # fmt: skip
     for row in rows:
@@ -464,10 +486,6 @@ def data_file(network: Network, target: Target) -> str:
     else:
         lines.append(f"    nn_target = {value};")
     return "\n".join([*lines, "}", ""])
-
-
-def _space(network: Network, target: Target, buffer: Buffer) -> str:
-    return target.memory(network.program).space[buffer]
 
 
 def _unpacked(buffer: Buffer, width: int, least: int) -> str:

@@ -105,6 +105,10 @@ class BuildSpec:
     """[build]: how the firmware is built."""
 
     kernels: str
+    inject: str = ""
+    """A fault to put into the firmware (see nnhost.faults), to see that it is found."""
+    probe: bool = False
+    """Whether the firmware can stop within a step and show all that it computes."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,12 @@ def _text(value: Any) -> str:
 _row_count = _integer(1, 65535)
 
 
+def _truth(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise _Invalid("true or false")
+
+
 def _batch(value: Any) -> int:
     if value == "full":
         return 0
@@ -257,7 +267,11 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "label": _Key(None, _text),
     },
     "board": {"name": _Key(_Required('"simstc8"'), _text)},
-    "build": {"kernels": _Key("auto", _one_of(KERNELS))},
+    "build": {
+        "kernels": _Key("auto", _one_of(KERNELS)),
+        "inject": _Key("", _text),
+        "probe": _Key(False, _truth),
+    },
 }
 
 

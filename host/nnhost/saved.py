@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,12 @@ def save(folder: Path, saved: Saved) -> None:
 def load(folder: Path) -> Saved | None:
     """What was kept in `folder`; None where there is nothing, or nothing that is whole."""
     try:
-        with np.load(folder / NAME, allow_pickle=False) as file:
-            state = file["state"].tobytes()
-            if state_digest(state) != int(file["crc"]):
-                return None
-            return Saved(int(file["program"]), int(file["step"]), state, file["losses"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(folder / NAME)
+        state = arrays["state"].tobytes()
+        if state_digest(state) != int(arrays["crc"]):
+            return None
+        return Saved(int(arrays["program"]), int(arrays["step"]), state, arrays["losses"])
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -68,3 +69,13 @@ def npz(arrays: Arrays) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
+
+
+def read_npz(path: Path) -> Arrays:
+    """The arrays of an .npz file. Raises `OSError` or, where it is not whole, `ValueError`."""
+    content = io.BytesIO(path.read_bytes())
+    try:
+        with np.load(content, allow_pickle=False) as file:
+            return dict(file)
+    except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ValueError(str(error)) from None

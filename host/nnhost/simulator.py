@@ -316,13 +316,17 @@ class Simulator:
         self.memory["x"] = np.asarray(x, np.int64)
         self.memory["target"] = np.asarray(target, np.int64) if self._measures else int(target)
 
-    def step(self, x: Integers, target: Integers | int, first: bool, last: bool) -> Step:
-        """One training step on a sample: x (n,), target a class index or (K,) integers."""
+    def begin(self, x: Integers, target: Integers | int, first: bool, last: bool) -> None:
+        """Set what a training step reads; see `step`, which then runs it."""
         self._load(x, target)
         if self._batched:
             self.memory["first"], self.memory["last"] = int(first), int(last)
         if self._drops:
             self.memory["training"] = 1
+
+    def step(self, x: Integers, target: Integers | int, first: bool, last: bool) -> Step:
+        """One training step on a sample: x (n,), target a class index or (K,) integers."""
+        self.begin(x, target, first, last)
         self.run("forward")
         self.run("measure")
         step = self._result()

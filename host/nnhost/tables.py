@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nnhost.bench import Cost
+from nnhost.bisect import Finding
 from nnhost.boards import Board
 from nnhost.build import Built
 from nnhost.curve import Curve
@@ -100,6 +103,44 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
     lines, top = curve.draw(80, 5)
     head = Text(f"mean loss of {len(losses):,} steps, from 0 to {top:.2f}", "dim")
     return Group(table, "", head, *(Text(line, "cyan") for line in lines))
+
+
+def finding_text(f: Finding, path: Path) -> RenderableType:
+    """Where a board differs, in words."""
+    if f.kind == "reset":
+        when = "after the reset, in the weights drawn"
+    elif f.kind == "memory":
+        when = f"before step {f.step}, in memory that does not keep what is written to it"
+    else:
+        when = f"at step {f.step} (row {f.row})"
+    lines = [f"{f.board} differs {when}"]
+    if f.reported:
+        lines.append(f"  it reports {f.reported}")
+    if f.kind == "once":
+        lines.append("  but not when the step was made again: check the supply, the clock, the RAM")
+    elif not f.tensor:
+        lines.append("  though the state afterwards is right: the report is wrong")
+    else:
+        more = f", {f.differing:,} elements of it differ" if f.differing > 1 else ""
+        lines.append(f"  {f.place} is {f.value}, not {f.expected}{more}")
+    if f.computed_by:
+        maps = f" ({', '.join(f.maps)})" if len(f.maps) > 1 else ""
+        lines.append(f"  computed by {f.computed_by}{maps}")
+    elif f.tensor:
+        lines.append("  firmware with a probe does not fit, or does not differ: no more is known")
+    if f.code:
+        lines.append(f"  {f.file}:{f.line}: {f.code}")
+    if f.expression:
+        lines += ["", f"{f.map}: {f.expression}"]
+        lines += [f"  {o.text} = {', '.join(map(str, o.values))}" for o in f.operands]
+    if len(f.near) > 1:
+        lines += ["", "near it: board, simulator"]
+        for n in f.near:
+            mark = "" if n.board == n.expected else "  <"
+            place = f"{f.tensor}[{', '.join(map(str, n.index))}]"
+            lines.append(f"  {place:<20} {n.board:>11} {n.expected:>11}{mark}")
+    lines += ["", f"nnhost bisect --replay {shlex.quote(str(path))} explains this again"]
+    return Text("\n".join(lines))
 
 
 def costs_table(costs: Iterable[Cost]) -> RenderableType:

@@ -50,6 +50,7 @@ VERBS = [
     "watch",
     "simulate",
     "verify",
+    "bisect",
     "bench",
     "pull",
 ]
