@@ -93,6 +93,8 @@ class Network:
     program: Program
     train: Samples
     test: Samples
+    validation: Samples | None = None
+    """Held out of the training rows; None where none are."""
 
     @property
     def standalone(self) -> bool:
@@ -136,7 +138,9 @@ def prepare(project: Project) -> Network:
 def network_of(project: Project, data: Dataset, plan: Plan, program: Program) -> Network:
     """A project whose net has been lowered before."""
     train = plan.samples(data.x_train, data.y_train)
-    return Network(project, plan, program, train, plan.samples(data.x_test, data.y_test))
+    test = plan.samples(data.x_test, data.y_test)
+    held = plan.samples(data.x_validation, data.y_validation) if len(data.x_validation) else None
+    return Network(project, plan, program, train, test, held)
 
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:

@@ -59,6 +59,7 @@ NN_NATIVE uint32_t nn_native_train(const uint8_t *samples, uint16_t epochs, uint
 NN_NATIVE void nn_native_evaluate(const uint8_t *samples, uint32_t count, uint32_t *losses,
                                   uint16_t *predictions);
 NN_NATIVE void nn_native_state(uint8_t *out);
+NN_NATIVE void nn_native_set_state(const uint8_t *in);
 
 static void load(const uint8_t *sample) {
     for (uint8_t s = 0U; s < NN_SAMPLE_SEGMENTS; s++) {
@@ -98,4 +99,12 @@ void nn_native_state(uint8_t *out) {
         memcpy(out, nn_state_map[s].at, nn_state_map[s].size);
         out += nn_state_map[s].size;
     }
+}
+
+void nn_native_set_state(const uint8_t *in) {
+    for (uint8_t s = 0U; s < NN_STATE_SEGMENTS; s++) {
+        memcpy(nn_state_map[s].at, in, nn_state_map[s].size);
+        in += nn_state_map[s].size;
+    }
+    drawn = place[nn_prng_state] + 1U;
 }

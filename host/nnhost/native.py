@@ -133,3 +133,7 @@ class NativeEngine:
         out = ctypes.create_string_buffer(self._size)
         self._lib.nn_native_state(out)
         return out.raw
+
+    def set_state(self, data: bytes) -> None:
+        """Put back what `state` returned; which row comes next is not part of it."""
+        self._lib.nn_native_set_state(data)

@@ -56,6 +56,30 @@ class Score:
         return cls(loss, float(np.mean(np.asarray(predictions) == samples.target)))
 
 
+@dataclass(frozen=True)
+class EpochEnd:
+    """The end of an epoch that was looked at: `loss` is the mean of its steps, `validation` how the
+    net does on the validation set after `step` steps, None where there is no such set."""
+
+    epoch: int
+    step: int
+    loss: float
+    validation: Score | None
+
+    def event(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {
+            "event": "epoch", "epoch": self.epoch, "step": self.step, "loss": self.loss,
+            **_validation(self.validation),
+        }  # fmt: skip
+
+
+def _validation(score: Score | None) -> dict[str, object]:
+    if score is None:
+        return {}
+    return {"validation_loss": score.loss, "validation_accuracy": score.accuracy}
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A training run that has ended.
@@ -65,6 +89,9 @@ class Result:
     was compared with the simulator throughout, None when nothing was compared (a difference is
     raised, not returned). `seconds` of training. `state`: weights, biases, the optimizer's
     slots, order and generator, as the board keeps them; empty where it could not be read.
+    `ended_by`: the key of [train] that ended it before its last epoch, "" for none. `looked_at`:
+    the epochs that were looked at; `best`: the one of them whose state this is, None if it is that
+    after the last step.
     """
 
     steps: int
@@ -77,6 +104,29 @@ class Result:
     state: bytes
     stopped: bool = False
     link: Counters | None = None
+    ended_by: str = ""
+    looked_at: tuple[EpochEnd, ...] = ()
+    best: EpochEnd | None = None
+
+    @property
+    def kept_step(self) -> int:
+        """The step after which the net had this state."""
+        return self.best.step if self.best else self.steps
+
+    @property
+    def validation(self) -> Score | None:
+        """How this state does on the validation set, where that was looked at."""
+        return next((e.validation for e in self.looked_at if e.step == self.kept_step), None)
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Mean loss of the trained net on the validation set."""
+        return self.validation.loss if self.validation else None
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """Share of the validation set that the trained net classifies rightly, 0 to 1."""
+        return self.validation.accuracy if self.validation else None
 
     @property
     def epochs(self) -> int:
@@ -124,6 +174,9 @@ class Result:
             **{name: getattr(self, name) for name in names},
             "seconds": round(self.seconds, 3),
             "stopped": self.stopped,
+            **({"ended_by": self.ended_by} if self.ended_by else {}),
+            **({"best_epoch": self.best.epoch} if self.best else {}),
+            **_validation(self.validation),
             **({"link": asdict(self.link)} if self.link else {}),
         }
 
@@ -134,7 +187,8 @@ def digest(state: bytes) -> str:
 
 
 def length(network: Network, epochs: int | None, steps: int | None) -> int:
-    """How many steps to train: of `epochs` epochs, else `steps`, else as nn.toml says.
+    """How many steps to train: of `epochs` epochs, else `steps`, else as nn.toml says. `max_steps`
+    of nn.toml holds but for `steps`.
 
     Raises `UsageError` for both at once, for numbers below 1, and for more epochs than a board
     counts.
@@ -145,8 +199,10 @@ def length(network: Network, epochs: int | None, steps: int | None) -> int:
     for name, number in (("epochs", epochs), ("steps", steps)):
         if number is not None and number < 1:
             raise UsageError(f"cannot train for {number} {name}", help="1 is the least")
-    planned = network.project.train.epochs
+    planned, most = network.project.train.epochs, network.project.train.max_steps
     total = steps if steps is not None else (epochs or planned) * rows
+    if steps is None and most:
+        total = min(total, most)
     if total > MOST_EPOCHS * rows:
         raise UsageError(
             f"{total} steps are more than {MOST_EPOCHS} epochs", help="train for fewer"

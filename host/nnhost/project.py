@@ -78,6 +78,15 @@ class TrainSpec:
     cycle_growth: int = 2
     rise: float = 0.3
     patience: int = 3
+    early_stopping: int = 0
+    """Epochs without a lower validation loss after which training ends; 0 for never."""
+    min_delta: float = 0.0
+    stop_loss: float = 0.0
+    """An epoch with a lower mean loss is the last; 0 for none."""
+    max_steps: int = 0
+    """Steps at most; 0 for any."""
+    max_time: float = 0.0
+    """Seconds of training at most; 0 for any."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class DataSpec:
     delivery: str
     label: str | None
     """Name of the CSV column to learn; None is the last one."""
+    validation: float = 0.0
+    """Share of the training rows held out to watch the training, 0 <= validation < 1."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +192,8 @@ def _number(allowed: str, inside: Callable[[float], bool]) -> Callable[[Any], fl
 
 _share = _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)
 
+_from_0 = _number("from 0 on", lambda number: number >= 0)
+
 _between = _number("between 0 and 1", lambda share: 0 < share < 1)
 
 
@@ -258,6 +271,11 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "cycle_growth": _Key(2, _integer(1, 16)),
         "rise": _Key(0.3, _between),
         "patience": _Key(3, _integer(0, 200)),
+        "early_stopping": _Key(0, _integer(0, 65535)),
+        "min_delta": _Key(0.0, _from_0),
+        "stop_loss": _Key(0.0, _from_0),
+        "max_steps": _Key(0, _integer(0, 2**31 - 1)),
+        "max_time": _Key(0.0, _number("of seconds, 0 or more", lambda seconds: seconds >= 0)),
     },
     "data": {
         "source": _Key(_Required('"digits"'), _text),
@@ -265,6 +283,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "scale": _Key("auto", _one_of(SCALES)),
         "delivery": _Key("stream", _one_of(DELIVERIES)),
         "label": _Key(None, _text),
+        "validation": _Key(0.0, _share),
     },
     "board": {"name": _Key(_Required('"simstc8"'), _text)},
     "build": {
@@ -312,7 +331,7 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
             )
     if not any(net["dropout"]):
         net["dropout"] = ()
-    return Project(
+    project = Project(
         root=root,
         net=NetSpec(**net),
         train=TrainSpec(**values["train"]),
@@ -320,6 +339,37 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
         board=BoardSpec(**values["board"]),
         build=BuildSpec(**values["build"]),
     )
+    _check_together(project, settings)
+    return project
+
+
+#: What the host does while it streams samples, by section: a board that trains alone cannot.
+_OF_THE_HOST = {
+    "train": ("early_stopping", "stop_loss", "max_steps", "max_time"),
+    "data": ("validation",),
+}
+
+
+def _check_together(project: Project, settings: Sequence[_Setting]) -> None:
+    """Refuse keys that need another one, or exclude it."""
+
+    def place(section: str, key: str) -> str:
+        return [s.place() for s in settings if (s.section, s.key) == (section, key)][-1]
+
+    if project.data.delivery == "flash":
+        for section, keys in _OF_THE_HOST.items():
+            for key in keys:
+                if getattr(getattr(project, section), key):
+                    raise UsageError(
+                        f"{place(section, key)}: {key} is the host's part, and a board with"
+                        ' delivery = "flash" trains alone',
+                        help=f'leave {key} out, or set delivery = "stream" in [data]',
+                    )
+    if project.train.early_stopping and not project.data.validation:
+        raise UsageError(
+            f"{place('train', 'early_stopping')}: early_stopping needs rows to look at",
+            help="hold some of the training rows out: validation = 0.1 in [data]",
+        )
 
 
 def create_project(root: Path, template: str, board: str | None, platformio_ini: str) -> None:

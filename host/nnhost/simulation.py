@@ -9,6 +9,7 @@ from time import monotonic
 
 import numpy as np
 
+from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import UsageError
 from nnhost.generate import Network, prepare
 from nnhost.native import NativeEngine
@@ -56,12 +57,18 @@ def simulate(
 
 
 def simulate_network(
-    network: Network, engine: str, epochs: int | None, steps: int | None, on_steps: OnSteps
+    network: Network,
+    engine: str,
+    epochs: int | None,
+    steps: int | None,
+    on_steps: OnSteps,
+    on_epoch: OnEpoch = lambda end: None,
 ) -> Result:
     """`simulate` for a project that has been prepared."""
     if engine not in _ENGINES:
         raise UsageError(f'unknown engine "{engine}"', help=f"choose {' or '.join(_ENGINES)}")
-    return _ENGINES[engine](network, length(network, epochs, steps), on_steps)
+    ending = Ending(network, steps, on_epoch)
+    return _ENGINES[engine](network, length(network, epochs, steps), on_steps, ending)
 
 
 def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Visit]:
@@ -83,56 +90,96 @@ def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tup
         yield visit, make(simulator, network, visit)
 
 
-def _numpy(network: Network, total: int, on_steps: OnSteps) -> Result:
+def _numpy(network: Network, total: int, on_steps: OnSteps, ending: Ending) -> Result:
     plan = network.plan
     simulator = Simulator(network.program)
     losses = array("d")
-    began = monotonic()
-    for visit, step in rehearse(simulator, network, total):
-        losses.append(step.loss * plan.loss_scale)
-        on_steps(Progress(visit.step, visit.epoch, losses[-1], None), losses[-1:])
-    seconds = monotonic() - began
 
-    def score(samples: Samples) -> Score | None:
+    def score(samples: Samples | None) -> Score | None:
+        if samples is None:
+            return None
         steps = [
             simulator.evaluate(x, target)
             for x, target in zip(samples.x, samples.target, strict=True)
         ]
         return Score.of(plan, samples, [s.loss for s in steps], [s.prediction for s in steps])
 
-    train, test = score(network.train), score(network.test)
-    state = simulator.state()
-    return Result(total, plan.rows, np.array(losses), train, test, None, seconds, state)
+    began = monotonic()
+    ending.begin()
+    for visit, step in rehearse(simulator, network, total):
+        losses.append(step.loss * plan.loss_scale)
+        on_steps(Progress(visit.step, visit.epoch, losses[-1], None), losses[-1:])
+        if ending.reached(losses, lambda: score(network.validation), simulator.state):
+            break
+    seconds = monotonic() - began
+    if ending.best:
+        simulator.set_state(ending.best_state)
+    scores = score(network.train), score(network.test)
+    return _result(network, losses, scores, seconds, simulator.state(), ending)
 
 
-def _native(network: Network, total: int, on_steps: OnSteps) -> Result:
-    return train_native(NativeEngine(network.plan, network.program), network, total, on_steps)
+def _result(
+    network: Network,
+    losses: array[float],
+    scores: tuple[Score | None, Score | None],
+    seconds: float,
+    state: bytes,
+    ending: Ending,
+) -> Result:
+    return Result(
+        len(losses),
+        network.plan.rows,
+        np.array(losses),
+        *scores,
+        None,
+        seconds,
+        state,
+        ended_by=ending.reason,
+        looked_at=tuple(ending.epochs),
+        best=ending.best,
+    )
+
+
+def _native(network: Network, total: int, on_steps: OnSteps, ending: Ending) -> Result:
+    engine = NativeEngine(network.plan, network.program)
+    return train_native(engine, network, total, ending, on_steps)
 
 
 def train_native(
-    engine: NativeEngine, network: Network, total: int, on_steps: OnSteps = _ignore
+    engine: NativeEngine,
+    network: Network,
+    total: int,
+    ending: Ending,
+    on_steps: OnSteps = _ignore,
 ) -> Result:
-    """Train `total` steps from a reset on an engine of the network's plan."""
+    """Train `total` steps from a reset, or up to its `ending`, on an engine of the plan."""
     plan = network.plan
     engine.reset(network.project.train.seed)
     epochs = -(-total // plan.rows)
     losses = array("d")
+
+    def score(samples: Samples | None) -> Score | None:
+        if samples is None:
+            return None
+        found, predictions = engine.evaluate(samples)
+        return Score.of(plan, samples, found.tolist(), predictions.tolist())
+
     began = monotonic()
+    ending.begin()
+    epochs_a_stride = 1 if ending.looks else max(1, _STRIDE // plan.rows)
     while len(losses) < total:
-        stride = min(max(1, _STRIDE // plan.rows) * plan.rows, total - len(losses))
+        stride = min(epochs_a_stride * plan.rows, total - len(losses))
         found = engine.train(network.train, epochs, stride) * plan.loss_scale
         losses.extend(found.tolist())
         step = len(losses)
         on_steps(Progress(step, -(-step // plan.rows), losses[-1], None), losses[-stride:])
+        if ending.reached(losses, lambda: score(network.validation), engine.state):
+            break
     seconds = monotonic() - began
-
-    def score(samples: Samples) -> Score | None:
-        found, predictions = engine.evaluate(samples)
-        return Score.of(plan, samples, found.tolist(), predictions.tolist())
-
-    train, test = score(network.train), score(network.test)
-    state = engine.state()
-    return Result(total, plan.rows, np.array(losses), train, test, None, seconds, state)
+    if ending.best:
+        engine.set_state(ending.best_state)
+    scores = score(network.train), score(network.test)
+    return _result(network, losses, scores, seconds, engine.state(), ending)
 
 
 _ENGINES = {"numpy": _numpy, "native": _native}

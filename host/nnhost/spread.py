@@ -17,6 +17,7 @@ from threading import Lock, local
 import numpy as np
 
 from nnhost.data import load
+from nnhost.ending import Ending
 from nnhost.errors import UsageError, quote
 from nnhost.generate import network_of
 from nnhost.ir import Program
@@ -72,7 +73,8 @@ class Study:
 
 #: The figures of a Result, and whether more is better.
 FIGURES = {
-    "test_accuracy": True, "train_accuracy": True, "test_loss": False, "train_loss": False,
+    "test_accuracy": True, "validation_accuracy": True, "train_accuracy": True,
+    "test_loss": False, "validation_loss": False, "train_loss": False,
 }  # fmt: skip
 
 
@@ -170,4 +172,5 @@ class _Natives:
             if plan not in engines:
                 engines[plan] = NativeEngine(plan, program)
         network = network_of(project, data, plan, program)
-        return train_native(engines[plan], network, length(network, epochs, steps))
+        total = length(network, epochs, steps)
+        return train_native(engines[plan], network, total, Ending(network, steps))

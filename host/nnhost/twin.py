@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 
 from nnhost.difference import Facts, Moment, difference
+from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import DeviceError, DifferenceError, UsageError
 from nnhost.generate import Network
 from nnhost.link import (
@@ -118,36 +119,50 @@ class Twin:
         score: bool = True,
         on_step: OnStep = _ignore,
         on_score: OnScore = _ignore,
+        on_epoch: OnEpoch = _ignore,
         stopping: Stopping = _never,
     ) -> Result:
         """Reset the board and train it for `epochs`, or `steps`, or as nn.toml says.
 
         Then read its state back and, to `score` it, let it evaluate the training and the test
         set. `on_step` is called after every step, `on_score` after every sample evaluated, with
-        the numbers of samples done and to do. Once `stopping` returns True, the run ends with the
-        step under way; its `Result` says so and has no scores.
+        the numbers of samples done and to do, `on_epoch` after an epoch that nn.toml wants looked
+        at. A training that has a best epoch puts its state back. Once `stopping` returns True, the
+        run ends with the step under way; its `Result` says so and has no scores.
         """
         total = length(self.network, epochs, steps)
         outcomes = self._listen if self.network.standalone else self._lead
         losses = array("d")
+        ending, stopped = Ending(self.network, steps, on_epoch), False
+
+        def validate() -> Score | None:
+            return self._scores(("validation",), on_score, stopping).get("validation")
+
         began = monotonic()
+        ending.begin()
         for progress, error in outcomes(total):
             losses.append(progress.loss)
             self._step = progress.step
             on_step(progress)
             if error:
                 raise error
-            if stopping():
+            stopped = stopping()
+            if stopped or ending.reached(losses, validate, self._best_state):
                 break
         seconds = monotonic() - began
         state = b""
         scores: dict[str, Score | None] = {}
+        best = None if stopped else ending.best
         if self._session is not None:  # else it still trains, by itself
+            if best is not None and best.step < self._step:
+                self._session.write_state(ending.best_state, best.step)
+                self._simulator.set_state(ending.best_state)
+                self._step = best.step
             state = self._read_state(self._session)
-            if score and self._step == total:
+            if score and not stopped:
                 scores = self._scores(("train", "test"), on_score, stopping)
         return Result(
-            self._step,
+            len(losses),
             self.network.plan.rows,
             np.array(losses),
             scores.get("train"),
@@ -155,8 +170,11 @@ class Twin:
             True if self._compare and state else None,
             seconds,
             state,
-            self._step < total or (score and not scores),
+            stopped or (score and not scores),
             self.counters,
+            ending.reason,
+            tuple(ending.epochs),
+            best,
         )
 
     def evaluate(
@@ -272,6 +290,10 @@ class Twin:
             raise self._difference(moment, {}, {}, state)
         return state
 
+    def _best_state(self) -> bytes:
+        """The board's state, which the simulator has as well if it is compared."""
+        return self._simulator.state() if self._compare else self._open().read_state()
+
     def _scores(
         self,
         parts: tuple[str, ...],
@@ -282,6 +304,8 @@ class Twin:
         """The board's scores on the sets of these names; nothing if it was stopped meanwhile."""
         session = self._open()
         sets = {"train": self.network.train[:rows], "test": self.network.test[:rows]}
+        if self.network.validation is not None:
+            sets["validation"] = self.network.validation[:rows]
         total = sum(len(sets[part]) for part in parts)
         done = 0
         scores = {}

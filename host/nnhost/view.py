@@ -20,7 +20,7 @@ from rich.text import Text
 
 from nnhost.link import Counters
 from nnhost.meter import Meter, Run, duration, rate_text
-from nnhost.outcome import Progress, Result
+from nnhost.outcome import EpochEnd, Progress, Result, Score
 from nnhost.output import emit
 
 #: Plain lines come at least so many seconds apart, those of an epoch's end so many.
@@ -58,6 +58,9 @@ class View:
 
     def score(self, done: int, total: int) -> None:
         """A sample has been evaluated."""
+
+    def epoch(self, end: EpochEnd) -> None:
+        """An epoch has been looked at."""
 
     def stop(self) -> None:
         """The user wants the run to stop."""
@@ -122,6 +125,12 @@ class PlainView(View):
             self._said = now
             self._say(f"evaluating {done:,}/{total:,}")
 
+    def epoch(self, end: EpochEnd) -> None:
+        """A line about the validation set."""
+        if end.validation is not None:
+            epochs = self._meter.run.epochs
+            self._say(f"epoch {end.epoch}/{epochs}  validation {score_text(end.validation)}")
+
     def stop(self) -> None:
         """Say so at once."""
         self._say("stopping; Ctrl-C again to stop at once")
@@ -143,6 +152,7 @@ class LiveView(View):
         self._clock = clock
         self._meter: Meter
         self._scored = (0, 0)
+        self._looked_at: EpochEnd | None = None
         self._stopping = False
         self._live: Live | None = None
 
@@ -156,11 +166,16 @@ class LiveView(View):
 
     def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """The next picture will show it."""
+        self._scored = 0, 0
         self._meter.add(progress, losses)
 
     def score(self, done: int, total: int) -> None:
         """The next picture will show it."""
         self._scored = done, total
+
+    def epoch(self, end: EpochEnd) -> None:
+        """The next picture will show it."""
+        self._looked_at = end
 
     def stop(self) -> None:
         """The next picture will show it."""
@@ -229,6 +244,9 @@ class LiveView(View):
         line.add_row(loss, claim_text(meter))
         trouble = link_text(meter.run.counters())
         rows: list[RenderableType] = [line]
+        end = self._looked_at
+        if end is not None and end.validation is not None:
+            rows.append(f"validation {score_text(end.validation)} after epoch {end.epoch}")
         if trouble:
             rows.append(Text(trouble, "yellow"))
         if self._stopping:
@@ -257,6 +275,11 @@ class JsonView(View):
     def score(self, done: int, total: int) -> None:
         """Nothing that programs read."""
         self._people.score(done, total)
+
+    def epoch(self, end: EpochEnd) -> None:
+        """An object an epoch."""
+        emit(end.event(), self._out)
+        self._people.epoch(end)
 
     def stop(self) -> None:
         """Nothing that programs read."""
@@ -292,6 +315,27 @@ def link_text(counters: Counters | None) -> str:
     )
 
 
+def score_text(score: Score) -> str:
+    """A score in a few words."""
+    right = "" if score.accuracy is None else f", {100 * score.accuracy:.1f} %"
+    return f"loss {score.loss:.4f}{right}"
+
+
+def ending_text(result: Result) -> str:
+    """Why a training ended before its last epoch, and which state it left; "" for the usual."""
+    best, epoch = result.best, -(-result.steps // result.rows)
+    reason = {
+        "early_stopping": f"early stopping at epoch {epoch}",
+        "stop_loss": f"stopped at epoch {epoch}: its mean loss is below stop_loss",
+        "max_time": f"stopped in epoch {epoch}: max_time is over",
+        "": "",
+    }[result.ended_by]
+    if best is None or best.step == result.steps:
+        return reason
+    kept = f"epoch {best.epoch} had the lowest validation loss, and its weights are kept"
+    return f"{reason}; {kept}" if reason else kept
+
+
 def summary(meter: Meter, result: Result) -> RenderableType:
     """The results, for both views."""
     run = meter.run
@@ -300,6 +344,8 @@ def summary(meter: Meter, result: Result) -> RenderableType:
         lines.append(Text(f"stopped after {result.steps:,} of {run.total:,} steps", "yellow"))
     else:
         lines += [_scores(result), ""]
+        if ending := ending_text(result):
+            lines.append(Text(ending, "yellow"))
     pace = result.steps / result.seconds if result.seconds > 0 else 0.0
     lines.append(
         f"{result.steps:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
@@ -325,7 +371,12 @@ def _scores(result: Result) -> RenderableType:
     table.add_column("")
     table.add_column("loss", justify="right")
     table.add_column("accuracy", justify="right")
-    for name, score in (("training set", result.train), ("test set", result.test)):
+    sets = (
+        ("training set", result.train),
+        ("validation set", result.validation),
+        ("test set", result.test),
+    )
+    for name, score in sets:
         if score is not None:
             right = "" if score.accuracy is None else f"{100 * score.accuracy:.1f} %"
             table.add_row(name, f"{score.loss:.4f}", Text(right, "bold"))

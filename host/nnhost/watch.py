@@ -59,9 +59,17 @@ def watch(
         view.begin(Run(
             title(network), board.name, network.plan.rows, total, claim, lambda: twin.counters
         ))  # fmt: skip
-        result = twin.train(epochs, steps, on_step=on_step, on_score=view.score, stopping=stopping)
+        result = twin.train(
+            epochs,
+            steps,
+            on_step=on_step,
+            on_score=view.score,
+            on_epoch=view.epoch,
+            stopping=stopping,
+        )
         if result.state:
-            kept = saved.Saved(network.fingerprint, result.steps, result.state, result.losses)
+            at = result.kept_step
+            kept = saved.Saved(network.fingerprint, at, result.state, result.losses)
             saved.save(folder, kept)
         view.end(result)
     return result
@@ -80,7 +88,7 @@ def watch_simulation(
     total = length(network, epochs, steps)
     with view:
         view.begin(Run(title(network), f"the {engine} simulator", network.plan.rows, total))
-        result = simulate_network(network, engine, epochs, steps, view.step)
+        result = simulate_network(network, engine, epochs, steps, view.step, view.epoch)
         view.end(result)
     return result
 

@@ -70,10 +70,13 @@ def test_boards_regularise_as_simulated(board: str) -> None:
     """Training and evaluation alternate, which dropout tells apart."""
     from nnhost import virtual_board
 
-    overrides = ["net.dropout=0.25", "train.epochs=1"]
+    overrides = ["net.dropout=0.25", "train.epochs=4", "train.early_stopping=1"]
+    overrides += ["data.validation=0.2", "train.lr=0.3"]
     project = load_project(examples_dir() / "iris", overrides)
     wanted = simulate(project, engine="native")
     with virtual_board(project, board) as trained:
         result = trained.train()
     assert result.exact
     assert (result.digest, result.train, result.test) == (wanted.digest, wanted.train, wanted.test)
+    assert (result.ended_by, result.best) == ("early_stopping", wanted.best)
+    assert result.kept_step < result.steps

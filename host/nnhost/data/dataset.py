@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from nnhost.data.samples import encode_labels
 from nnhost.data.scaling import Scaling, fit_inputs, fit_z_scores
 from nnhost.data.sources import TRUTH_TABLES, read
 from nnhost.data.split import split
-from nnhost.errors import NnhostError
+from nnhost.errors import NnhostError, UsageError
 from nnhost.project import DataSpec
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Scaled samples. N training rows, n features, K targets; test rows likewise."""
+    """Scaled samples. N training rows, n features, K targets; test and
+    validation rows likewise."""
 
     name: str
     task: str
@@ -40,13 +41,16 @@ class Dataset:
     """How raw inputs became x_train."""
     target_scaling: Scaling | None
     """How raw targets became y_train; None for classification."""
+    x_validation: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    y_validation: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
     """Read `spec.source`, relative to `root`, split it by `seed` and scale it.
 
     The split is stratified by class, and every scale is fitted on the training rows alone. A truth
-    table such as xor is never taken apart: its test rows, if any, are its training rows.
+    table such as xor is never taken apart: its test rows, if any, are its training rows, and so
+    are its validation rows.
     Raises NnhostError.
     """
     samples = read(spec.source, spec.label, root)
@@ -55,8 +59,18 @@ def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
     if spec.source in TRUTH_TABLES:
         train, _ = split(strata, 0.0, seed)
         test = train if spec.test > 0 else []
+        validation = train if spec.validation > 0 else []
     else:
         train, test = split(strata, spec.test, seed)
+        validation = []
+        if spec.validation > 0:
+            left, held = split(strata[train], spec.validation, seed)
+            train, validation = [train[i] for i in left], [train[i] for i in held]
+    if spec.validation > 0 and not validation:
+        raise UsageError(
+            f"[data] validation = {spec.validation:g} of {len(train)} training rows is none",
+            help="set a larger share",
+        )
 
     inputs = fit_inputs(samples.x[train], spec.scale)
     targets = None
@@ -80,4 +94,6 @@ def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
         features=samples.features,
         input_scaling=inputs,
         target_scaling=targets,
+        x_validation=inputs.apply(samples.x[validation]),
+        y_validation=y[validation],
     )
