@@ -26,6 +26,8 @@ Integers = NDArray[np.int64]
 MAX_FAN_IN = 4095
 MAX_ROWS = 65535
 LEAST_BITS = 6
+#: The least factor of a decay: smaller ones say too little of it.
+LEAST_DECAY = 16
 
 
 @dataclass(frozen=True)
@@ -322,14 +324,16 @@ def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | N
     if not weight:
         return None
     finer = FINER if len(rates) > 1 else 0
-    shift = ratio(weight * max(rates))[1] + finer
+    whole = ratio(weight * max(rates))[1] + finer
     least += finer
-    if not least <= shift <= 29:
-        off = (least if shift < least else 29) - shift
+    shift = min(whole, 29)
+    if shift < least or weight * max(rates) * 2.0**shift < LEAST_DECAY:
+        size, allowed = "large", weight * 2.0 ** (whole - least)
+        if shift >= least:
+            size, allowed = "small", LEAST_DECAY * 2.0**-shift / max(rates)
         raise UsageError(
-            f"[train] {key} = {weight:g} is too {'large' if off > 0 else 'small'} beside the"
-            " learning rate",
-            help=f"set {key} to about {weight * 2.0**-off:.2g}, or leave it out",
+            f"[train] {key} = {weight:g} is too {size} beside the learning rate",
+            help=f"set {key} to about {allowed:.2g}, or leave it out",
         )
     return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
 

@@ -488,7 +488,7 @@ class Net:
         return clamp(x, -most, most)
 
     def share(self, weight: float) -> tuple[int, int]:
-        s = ratio(weight * max(self.rates))[1] + (7 if len(self.rates) > 1 else 0)
+        s = min(29, ratio(weight * max(self.rates))[1] + (7 if len(self.rates) > 1 else 0))
         return near(weight * self.rates[self.stage] * 2.0**s), s
 
     def nesterov(

@@ -1,0 +1,76 @@
+"""Every member of the repertoire on every virtual board, in nets that take one of each family.
+
+The first nets by default, all of them with ``make verify`` (NNHOST_FULL_MATRIX=1).
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import cycle, islice
+
+import pytest
+
+from nnhost import simulate
+from nnhost.activations import ACTIVATIONS
+from nnhost.boards import BOARDS
+from nnhost.initializers import INITIALIZERS
+from nnhost.losses import LOSSES
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.paths import examples_dir
+from nnhost.plan import PRESETS
+from nnhost.project import load_project
+from nnhost.schedules import SCHEDULES
+from nnhost.verify import choose, verify
+
+#: Two epochs and a bit of iris.
+STEPS = 260
+REGULARISERS = (
+    ["train.clip_value=0.5"],
+    ["train.l1=0.0005", "train.l2=0.002"],
+    ["net.dropout=0.2"],
+)
+FAMILIES = {
+    "train.optimizer": list(OPTIMIZERS),
+    "train.schedule": list(SCHEDULES),
+    "net.loss": list(LOSSES),
+    "net.init": list(INITIALIZERS),
+    "net.preset": list(PRESETS),
+    "train.batch": [1, 5],
+}
+BASE = ["net.hidden=[6, 5]", "train.epochs=3", "train.warmup=0.5"]
+
+
+def _nets() -> list[list[str]]:
+    """Overrides of as many nets as the largest family has members; each has two activations, and
+    families wrap around at different places."""
+    size = max(map(len, [*FAMILIES.values(), ACTIVATIONS, REGULARISERS]))
+    nets = [list(BASE) for _ in range(size)]
+    for key, members in FAMILIES.items():
+        for net, member in zip(nets, cycle(members), strict=False):
+            net.append(f"{key}={member}")
+    names = list(ACTIVATIONS)
+    for net, first, second, more in zip(
+        nets, cycle(names), islice(cycle(names), 3, None), cycle(REGULARISERS), strict=False
+    ):
+        net += [f'net.activation=["{first}", "{second}"]', *more]
+    return nets
+
+
+NETS = _nets()
+QUICK = 1
+
+
+@pytest.mark.parametrize(
+    "number", range(len(NETS) if "NNHOST_FULL_MATRIX" in os.environ else QUICK)
+)
+def test_all_boards_agree_on_every_member(number: int) -> None:
+    project = load_project(examples_dir() / "iris", NETS[number])
+    digests = {simulate(project, engine=e, steps=STEPS).digest for e in ("numpy", "native")}
+    assert len(digests) == 1
+
+    verdicts = {v.board: v for v in verify(project, choose(["all"]), STEPS)}
+
+    assert set(verdicts) == {b.name for b in BOARDS.values() if b.kind == "virtual"}
+    assert verdicts.pop("sim89c52").outcome == "refused"
+    wrong = [v for v in verdicts.values() if (v.outcome, v.digest) != ("exact", *digests)]
+    assert not wrong, NETS[number]
