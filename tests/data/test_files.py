@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnhost.data.array_files import read_idx, read_npz
+from nnhost.data.array_files import MOST_BYTES, read_npz
+from nnhost.data.array_files import read_idx as read_idx_files
 from nnhost.data.csv_file import read_csv
 from nnhost.data.samples import Samples
 from nnhost.data.sources import read
@@ -189,6 +190,10 @@ def idx(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
     return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + data
 
 
+def read_idx(images: bytes, labels: bytes, source: str, labels_source: str) -> Samples:
+    return read_idx_files(io.BytesIO(images), io.BytesIO(labels), source, labels_source)
+
+
 def test_idx() -> None:
     images = idx(0x08, (2, 1, 2), bytes([0, 255, 7, 8]))
     samples = read_idx(images, idx(0x08, (2,), bytes([3, 9])), "i", "l")
@@ -204,9 +209,13 @@ def test_idx() -> None:
         (b"", b"", "i is not an IDX file"),
         (b"\0\0\x07\1\0\0\0\1\0", b"", "i is not an IDX file"),
         (b"GIF89a", b"", "i is not an IDX file"),
-        (idx(8, (2, 2), b"123"), b"", "i has 15 bytes, and its header announces 16"),
-        (b"\0\0\x08\3\0\0", b"", "i has 6 bytes"),
-        (idx(8, (1, 1), b"1"), idx(8, (1,), b""), "l has 8 bytes, and its header announces 9"),
+        (idx(8, (2, 2), b"123"), b"", "i announces 4 bytes of numbers, and has only 3"),
+        (idx(8, (2, 2), b"12345"), b"", "i announces 4 bytes of numbers, and has more"),
+        (b"\0\0\x08\3\0\0", b"", "i ends within its header"),
+        (idx(8, (1, 1), b"1"), idx(8, (1,), b""), "l announces 1 bytes of numbers, and has only 0"),
+        (idx(8, (1,) * 100, b"1"), b"", "i has 100 dimensions"),
+        (idx(8, (0xFFFFFFFF,) * 3, b""), b"", "i announces 79,228,162,458,924,105,385,300,197,375"),
+        (idx(0x0E, (1 << 25, 2), b""), b"", "i announces 536,870,912 bytes of numbers, and 268,"),
         (idx(8, (1, 1), b"1"), idx(8, (2,), b"12"), "i: 1 samples, but 2 labels"),
         (idx(8, (0, 1), b""), idx(8, (0,), b""), "i: the shapes are (0, 1)"),
         (
@@ -269,6 +278,71 @@ def test_packed_files_that_are_damaged(tmp_path: Path, content: bytes) -> None:
     assert "damaged" in error.message or "is empty" in error.message
 
 
+def mnist(folder: Path, **changed: bytes) -> None:
+    """Three images of 1x2 and their labels, two of which are for training."""
+    files = {
+        "train-images-idx3-ubyte": idx(8, (2, 1, 2), bytes([0, 255, 7, 8])),
+        "train-labels-idx1-ubyte": idx(8, (2,), bytes([3, 9])),
+        "t10k-images-idx3-ubyte": idx(8, (1, 1, 2), bytes([1, 2])),
+        "t10k-labels-idx1-ubyte": idx(8, (1,), bytes([9])),
+    }
+    folder.mkdir(exist_ok=True)
+    for name, content in (files | {k.replace("_", "-"): v for k, v in changed.items()}).items():
+        (folder / name).write_bytes(content)
+
+
+def test_a_folder_like_mnist(tmp_path: Path) -> None:
+    mnist(tmp_path / "kin")
+    samples = read("kin", None, tmp_path)
+    assert samples.x.tolist() == [[0, 255], [7, 8], [1, 2]]
+    assert samples.x.dtype == np.uint8
+    assert samples.labels.tolist() == [3, 9, 9]
+    assert samples.held == 1
+    for path in list((tmp_path / "kin").iterdir()):  # as others spell and pack them
+        packed = path.with_name(path.name.replace("-idx", ".idx") + ".gz")
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert read("kin", None, tmp_path).x.tolist() == samples.x.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"t10k_images_idx3_ubyte": idx(8, (1, 1, 1), b"1")},
+            "t10k-images-idx3-ubyte: rows of 1 ",
+        ),
+        ({"t10k_labels_idx1_ubyte": idx(8, (2,), b"12")}, "t10k-images-idx3-ubyte: 1 samples, but"),
+        ({"train_labels_idx1_ubyte": b"GIF89a"}, "train-labels-idx1-ubyte is not an IDX file"),
+    ],
+)
+def test_a_folder_with_faults(tmp_path: Path, changed: dict[str, bytes], message: str) -> None:
+    mnist(tmp_path, **changed)
+    assert refused(read, ".", None, tmp_path).message.startswith(message)
+
+
+def test_a_folder_that_lacks_files(tmp_path: Path) -> None:
+    assert "holds no train-images-idx3-ubyte, nor" in refused(read, ".", None, tmp_path).message
+    mnist(tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte").unlink()
+    assert "holds no t10k-images-idx3-ubyte, nor" in refused(read, ".", None, tmp_path).message
+    assert "label names a column" in refused(read, ".", "y", tmp_path).message
+
+
+def test_what_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist(tmp_path)
+    bomb = idx(8, (MOST_BYTES, 2), bytes(1 << 20))
+    (tmp_path / "bomb-images-idx3-ubyte.gz").write_bytes(gzip.compress(bomb))
+    (tmp_path / "bomb-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b""))
+    message = refused(read, "bomb-images-idx3-ubyte.gz", None, tmp_path).message
+    assert message.startswith("bomb-images-idx3-ubyte.gz announces 536,870,912 bytes")
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1,2\n" * 1000))
+    monkeypatch.setattr("nnhost.data.sources.MOST_BYTES", 3999)
+    assert "more than 3,999 bytes" in refused(read, "bomb.csv.gz", None, tmp_path).message
+
+
 def test_idx_without_labels(tmp_path: Path) -> None:
     (tmp_path / "train-images.idx3-ubyte").write_bytes(idx(8, (1, 1), b"1"))
     error = refused(read, "train-images.idx3-ubyte", None, tmp_path)
@@ -280,7 +354,6 @@ def test_sources_that_lead_nowhere(tmp_path: Path) -> None:
     assert isinstance(error, UsageError)
     assert error.help == 'did you mean "digits"?'
     assert "there are: xor, iris" in refused(read, "zzz.csv", None, tmp_path).help
-    assert "no file" in refused(read, ".", None, tmp_path).message
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     assert "of no kind" in refused(read, "t.xlsx", None, tmp_path).message
     (tmp_path / "t.npz").write_bytes(_GOOD_NPZ)

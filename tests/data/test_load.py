@@ -53,7 +53,20 @@ def test_shipped_sets(name: str, shape: tuple[int, int], classes: str, kind: str
 
 
 def test_every_shipped_set_is_tested() -> None:
-    assert set(SHIPPED) == {"xor", "iris", "wine", "breast_cancer", "digits"}
+    assert set(SHIPPED) == {"xor", "iris", "wine", "breast_cancer", "digits", "mnist_sample"}
+
+
+def test_a_source_with_its_own_split_keeps_it() -> None:
+    data = load(spec("mnist_sample", test=0.5), 1, HERE)
+    assert (data.x_train.shape, data.x_test.shape) == ((400, 784), (100, 784))
+    assert np.bincount(data.y_train).tolist() == [40] * 10
+    assert np.bincount(data.y_test).tolist() == [10] * 10
+    # The first of MNIST's test images, as everyone knows them; the order of the others is drawn.
+    assert data.y_test[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert (data.kind, data.input_scaling.factor.tolist()) == ("range", [1 / 255] * 784)
+    other = load(spec("mnist_sample"), 2, HERE)
+    assert np.array_equal(other.x_test, data.x_test)
+    assert not np.array_equal(other.y_train, data.y_train)
 
 
 def test_shipped_numbers_are_those_of_the_sources() -> None:

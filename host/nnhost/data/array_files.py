@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import tokenize
 import zipfile
 import zlib
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,10 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_AGAIN = "copy it again, it is damaged"
+
+MOST_BYTES = 1 << 28
+"""Of numbers in a file: as many as any net can be trained on, as bytes."""
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -53,29 +57,52 @@ def read_npz(content: bytes, source: str) -> Samples:
     return _samples(arrays["x"], arrays["y"], source)
 
 
-def read_idx(images: bytes, labels: bytes, source: str, labels_source: str) -> Samples:
+def read_idx(
+    images: BufferedIOBase, labels: BufferedIOBase, source: str, labels_source: str
+) -> Samples:
     """An IDX file of images (N, ...) and one of labels (N,)."""
     return _samples(_idx(images, source), _idx(labels, labels_source), source)
 
 
-def idx_labels_name(name: str) -> str:
-    """train-images-idx3-ubyte -> train-labels-idx1-ubyte."""
-    return re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
+def join(train: Samples, test: Samples, source: str) -> Samples:
+    """Two sets as one, of which the second is for testing."""
+    for numbers, wanted in ((test.x, train.x), (test.labels, train.labels)):
+        if numbers[0].size != wanted[0].size:
+            raise NnhostError(
+                f"{test.source}: rows of {numbers[0].size} numbers,"
+                f" but {wanted[0].size} in {train.source}"
+            )
+    x = np.concatenate([train.x, test.x])
+    labels = np.concatenate([train.labels, test.labels])
+    return Samples(source, x, labels, train.features, held=len(test.x))
 
 
-def _idx(content: bytes, source: str) -> NDArray[Any]:
-    kind = _IDX_TYPES.get(content[2]) if len(content) >= 4 and content[:2] == b"\0\0" else None
+def _idx(file: BufferedIOBase, source: str) -> NDArray[Any]:
+    """The array of an IDX file: two zeros, a type, a rank, 32-bit extents, numbers, big endian."""
+    head = file.read(4)
+    kind = _IDX_TYPES.get(head[2]) if len(head) == 4 and head[:2] == b"\0\0" else None
     if kind is None:
         raise NnhostError(f"{source} is not an IDX file", help="its first bytes are 00 00 08 03")
-    dtype, data = np.dtype(kind), 4 + 4 * content[3]
-    shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, data, 4))
-    wanted = data + math.prod(shape) * dtype.itemsize
-    if len(content) != wanted:
+    dtype, extents = np.dtype(kind), file.read(4 * head[3])
+    if len(extents) < 4 * head[3]:
+        raise NnhostError(f"{source} ends within its header", help=_AGAIN)
+    shape = tuple(int.from_bytes(extents[at : at + 4], "big") for at in range(0, len(extents), 4))
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted > MOST_BYTES:
         raise NnhostError(
-            f"{source} has {len(content)} bytes, and its header announces {wanted}",
-            help="copy it again, it is damaged",
+            f"{source} announces {wanted:,} bytes of numbers, and {MOST_BYTES:,} are the most",
+            help="is it damaged? 65,535 samples of 4,095 bytes can be trained",
         )
-    return np.frombuffer(content, dtype, offset=data).reshape(shape)
+    content = file.read(wanted)
+    if len(content) < wanted or file.read(1):
+        found = f"only {len(content):,}" if len(content) < wanted else "more"
+        raise NnhostError(
+            f"{source} announces {wanted:,} bytes of numbers, and has {found}", help=_AGAIN
+        )
+    try:
+        return np.frombuffer(content, dtype).reshape(shape)
+    except ValueError:  # a rank that numpy does not know
+        raise NnhostError(f"{source} has {len(shape)} dimensions", help=_AGAIN) from None
 
 
 def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
@@ -89,10 +116,12 @@ def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
     if len(x) != len(y):
         raise NnhostError(f"{source}: {len(x)} samples, but {len(y)} labels")
     with np.errstate(over="ignore"):  # a long double too large becomes infinite, then refused
-        x = x.reshape(len(x), -1).astype(np.float64)
+        x = x.reshape(len(x), -1)
+        x = x if x.dtype == np.uint8 else x.astype(np.float64)
         y = y.ravel() if y.shape[1:] == (1,) else y
         if y.dtype.kind != "U":
             y = y.astype(np.float64)
             check_numbers(y.reshape(len(y), -1), lambda row, _: f"{source}: label {row}")
-    check_numbers(x, lambda row, column: f"{source}: value {column} of sample {row}")
+    if x.dtype != np.uint8:
+        check_numbers(x, lambda row, column: f"{source}: value {column} of sample {row}")
     return Samples(source, x, y, tuple(f"x{i}" for i in range(x.shape[1])))

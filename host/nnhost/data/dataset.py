@@ -48,9 +48,9 @@ class Dataset:
 def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
     """Read `spec.source`, relative to `root`, split it by `seed` and scale it.
 
-    The split is stratified by class, and every scale is fitted on the training rows alone. A truth
-    table such as xor is never taken apart: its test rows, if any, are its training rows, and so
-    are its validation rows.
+    The split is stratified by class, or that of the source if it has one; every scale is fitted on
+    the training rows alone. A truth table such as xor is never taken apart: its test rows, if any,
+    are its training rows, and so are its validation rows.
     Raises NnhostError.
     """
     samples = read(spec.source, spec.label, root)
@@ -61,7 +61,9 @@ def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
         test = train if spec.test > 0 else []
         validation = train if spec.validation > 0 else []
     else:
-        train, test = split(strata, spec.test, seed)
+        own = len(strata) - samples.held
+        train, test = split(strata[:own], 0.0 if samples.held else spec.test, seed)
+        test = [*test, *range(own, len(strata))]
         validation = []
         if spec.validation > 0:
             left, held = split(strata[train], spec.validation, seed)

@@ -21,11 +21,13 @@ class Samples:
     """N rows as read from `source`, every number finite."""
 
     source: str
-    x: NDArray[np.float64]
-    """(N, n)."""
+    x: NDArray[Any]
+    """(N, n), float64, or uint8 for images."""
     labels: NDArray[Any]
     """(N,) text or float64, or (N, K) float64 targets."""
     features: tuple[str, ...]
+    held: int = 0
+    """The last so many rows are for testing, as the source has them; 0: none is."""
 
 
 def missing(place: str) -> NnhostError:

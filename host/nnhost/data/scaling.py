@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,15 @@ class Scaling:
     offset: NDArray[np.float64]
     factor: NDArray[np.float64]
 
-    def apply(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scale rows (N, n)."""
-        scaled = (raw - self.offset) * self.factor
-        return np.clip(scaled, 0.0, 1.0) if self.kind == "range" else scaled
+    def apply(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """Scale rows (N, n) of numbers."""
+        scaled: NDArray[np.float64] = raw - self.offset
+        scaled *= self.factor
+        return np.clip(scaled, 0.0, 1.0, out=scaled) if self.kind == "range" else scaled
 
 
-def fit_inputs(x: NDArray[np.float64], scale: str) -> Scaling:
-    """Fit `scale` (auto, range, z-score or none) to the training rows (N, n).
+def fit_inputs(x: NDArray[Any], scale: str) -> Scaling:
+    """Fit `scale` (auto, range, z-score or none) to the training rows (N, n), uint8 or float64.
 
     auto takes range for images and z-score for the rest.
     """
@@ -38,14 +40,14 @@ def fit_inputs(x: NDArray[np.float64], scale: str) -> Scaling:
     image = _is_image(x)
     if scale == "z-score" or (scale == "auto" and not image):
         return fit_z_scores(x)
-    low = np.zeros(x.shape[1]) if image else x.min(axis=0)
-    span = np.full(x.shape[1], x.max()) if image else x.max(axis=0) - low
+    low = np.zeros(x.shape[1]) if image else x.min(axis=0).astype(np.float64)
+    span = np.full(x.shape[1], float(x.max())) if image else x.max(axis=0) - low
     return Scaling("range", low, _inverse(span))
 
 
-def fit_z_scores(values: NDArray[np.float64]) -> Scaling:
+def fit_z_scores(values: NDArray[Any]) -> Scaling:
     """Each column (N, n) to mean 0 and standard deviation 1."""
-    low = values.min(axis=0)
+    low = values.min(axis=0).astype(np.float64)
     span = values.max(axis=0) - low
     # On 0 to 1 no square overflows or vanishes; fsum rounds once, so every machine gets this sum.
     unit = (values - low) * _inverse(span)
@@ -54,18 +56,19 @@ def fit_z_scores(values: NDArray[np.float64]) -> Scaling:
     return Scaling("z-score", low + mean * span, _inverse(deviation) * _inverse(span))
 
 
-def _is_image(x: NDArray[np.float64]) -> bool:
+def _is_image(x: NDArray[Any]) -> bool:
     """Whether the columns are pixels: whole numbers up to 255 that share one scale.
 
     They share it when at least half of the columns that vary reach half of the largest value.
     """
-    high = np.sort(x.max(axis=0)[x.max(axis=0) > x.min(axis=0)])
+    low, high = x.min(axis=0), x.max(axis=0)
+    varied = np.sort(high[high > low])
     return bool(
-        len(high)
-        and x.min() >= 0
-        and x.max() <= 255
-        and np.all(x == np.floor(x))
-        and 2 * high[(len(high) - 1) // 2] >= x.max()
+        len(varied)
+        and low.min() >= 0
+        and high.max() <= 255
+        and (x.dtype == np.uint8 or np.all(x == np.floor(x)))
+        and 2.0 * varied[(len(varied) - 1) // 2] >= high.max()
     )
 
 
