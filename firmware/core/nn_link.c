@@ -23,13 +23,14 @@
 #define CRC_BYTES 3U
 #define SMALLEST_FRAME (AT_PAYLOAD + CRC_BYTES)
 #define LARGEST_FRAME (SMALLEST_FRAME + NN_PAYLOAD)
+#define LARGEST_ANSWER (SMALLEST_FRAME + NN_ANSWER)
 
-#if (NN_PAYLOAD < NN_PAYLOAD_LEAST) || (NN_PAYLOAD > NN_PAYLOAD_MOST)
-#error "NN_PAYLOAD is out of range: see docs/protocol.md"
+#if (NN_PAYLOAD > NN_PAYLOAD_MOST) || (NN_ANSWER < NN_PAYLOAD_LEAST) || (NN_ANSWER > NN_PAYLOAD)
+#error "NN_PAYLOAD or NN_ANSWER is out of range: see docs/protocol.md"
 #endif
 
 static NN_XDATA uint8_t request[LARGEST_FRAME];
-static NN_XDATA uint8_t reply[LARGEST_FRAME]; /* kept encoded, to be sent again */
+static NN_XDATA uint8_t reply[LARGEST_ANSWER]; /* kept encoded, to be sent again */
 static NN_XDATA uint8_t reply_size;
 
 static NN_XDATA uint16_t session;  /* 0: none since the board started */
@@ -187,11 +188,12 @@ static uint8_t welcome(void) {
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_ABI, NN_ABI);
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_PROGRAM, NN_PROGRAM);
     reply[AT_PAYLOAD + NN_MSG_WELCOME_PAYLOAD] = NN_PAYLOAD;
+    reply[AT_PAYLOAD + NN_MSG_WELCOME_ANSWER] = NN_ANSWER;
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_SAMPLE_BYTES, NN_SAMPLE_BYTES);
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STATE_BYTES, NN_STATE_BYTES);
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STEP, nn_train_steps);
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_CRC, nn_digest_state());
-    for (i = 0U; (name[i] != '\0') && (size < NN_PAYLOAD); i++) {
+    for (i = 0U; (name[i] != '\0') && (size < NN_ANSWER); i++) {
         reply[AT_PAYLOAD + size] = (uint8_t)name[i];
         size++;
     }
@@ -273,7 +275,7 @@ static uint8_t read_state(void) {
     const nn_offset_t offset = get_offset(request + AT_PAYLOAD + NN_MSG_READ_OFFSET);
     const uint8_t size = request[AT_PAYLOAD + NN_MSG_READ_LENGTH];
     uint8_t i;
-    if ((size == 0U) || (size > NN_PAYLOAD) || (offset > NN_STATE_BYTES) ||
+    if ((size == 0U) || (size > NN_ANSWER) || (offset > NN_STATE_BYTES) ||
         (size > (NN_STATE_BYTES - offset))) {
         return refuse(NN_REASON_RANGE);
     }

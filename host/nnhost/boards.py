@@ -110,7 +110,9 @@ class Board:
     """Hz; 0 on the host"""
     baud: int
     payload: int
-    """most bytes in the payload of one frame of the link"""
+    """most bytes in the payload of a request on the link"""
+    answer: int
+    """and in that of an answer"""
     internal: int | None
     """bytes of idata for the net's buffers; None where there is one RAM"""
     flash: Memory
@@ -213,6 +215,7 @@ def _read(path: Path) -> Board:
         clock=record["clock"],
         baud=record["baud"],
         payload=record["payload"],
+        answer=record["answer"],
         internal=record.get("internal"),
         flash=memories.pop("flash"),
         ram=memories,

@@ -51,6 +51,7 @@ class Target:
 
     name: str
     payload: int
+    answer: int
     baud: int
     clock: int
     internal: int | None
@@ -65,8 +66,8 @@ class Target:
         """A board, with its training rows in flash if `standalone`."""
         used = board.kernels if kernels and board.kernels in RULES else ""
         return cls(
-            board.name, board.payload, board.baud, board.clock, board.internal, standalone,
-            standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
+            board.name, board.payload, board.answer, board.baud, board.clock, board.internal,
+            standalone, standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
         )  # fmt: skip
 
     @property
@@ -81,7 +82,7 @@ class Target:
     @classmethod
     def native(cls) -> Target:
         """The computer that runs nnhost, without a link: the native engine."""
-        return cls("native", 64, 0, 0, None, False, True, "native", NativeFunction)
+        return cls("native", 64, 64, 0, 0, None, False, True, "native", NativeFunction)
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def config_file(
     state, sample = (sum(b.bytes for b in buffers) for buffers in (program.state, program.sample))
     defines = [
         ("NN_BOARD", f'"{target.name}"', "name in HELLO"),
-        ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a frame's payload"),
+        ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a request's payload"),
+        ("NN_ANSWER", f"{target.answer}U", "and in an answer's"),
         ("NN_BAUD", f"{target.baud}UL", "of the UART"),
         ("NN_CLOCK_HZ", f"{target.clock}UL", "of the chip"),
         ("NN_STATE_BYTES", f"{state}U", "weights, slots, order, generator"),

@@ -27,7 +27,7 @@ def test_a_record_holds_together(name: str) -> None:
     assert (board.kind == "real") == (board.official is not None)
     assert (board.kind == "real") == (board.runner.type == "serial")
     assert (board.status == "simulated") == (board.kind == "virtual")
-    assert PAYLOAD_LEAST <= board.payload <= PAYLOAD_MOST
+    assert PAYLOAD_LEAST <= board.answer <= board.payload <= PAYLOAD_MOST
     assert len(name.encode("ascii")) <= 16  # as HELLO carries it
     for port in board.ports:
         assert list((firmware_dir() / "ports" / port).glob("*.c"))

@@ -184,7 +184,7 @@ def board_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wide_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_board(tmp_path_factory.mktemp("wide"), "-DNN_PAYLOAD=240U")
+    return compile_board(tmp_path_factory.mktemp("wide"), "-DNN_PAYLOAD=240U", "-DNN_ANSWER=240U")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ def test_hello_says_what_the_board_is(session, model):
     welcome = session.welcome
     assert welcome.program == 0xC0FFEE42
     assert welcome.board == b"test-board"
-    assert (welcome.payload, welcome.sample_bytes, welcome.state_bytes) == (32, 41, 103)
+    assert (welcome.payload, welcome.answer) == (32, 32)
+    assert (welcome.sample_bytes, welcome.state_bytes) == (41, 103)
     assert (welcome.step, welcome.crc) == (0, state_digest(model.state()))
 
 

@@ -22,7 +22,7 @@ from nnhost.link.digest import crc16
 #: Part of the dictionary: raised when frames or rules change though no message does.
 REVISION = 2
 
-#: Every board takes at least this many bytes of payload, and none more than the most.
+#: Every board takes and sends at least this many bytes of payload, and none more than the most.
 PAYLOAD_LEAST = 32
 PAYLOAD_MOST = 240
 
@@ -143,7 +143,8 @@ class Welcome(Message, number=0x81):
 
     abi: U16  # hash of the message dictionary
     program: U32  # hash of the training program
-    payload: U8  # most bytes of payload it takes or sends
+    payload: U8  # most bytes of payload it takes
+    answer: U8  # most bytes of payload it sends
     sample_bytes: U16  # a sample, with its target
     state_bytes: U32  # the training state
     step: U32  # training steps since the reset

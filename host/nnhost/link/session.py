@@ -166,7 +166,7 @@ class Session:
         size = self.welcome.state_bytes
         state = b""
         while len(state) < size:
-            request = messages.Read(len(state), min(self.welcome.payload, size - len(state)))
+            request = messages.Read(len(state), min(self.welcome.answer, size - len(state)))
             state += self._ask(request, messages.Chunk).data
         self._check(state)
         return state

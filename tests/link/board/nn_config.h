@@ -8,6 +8,9 @@
 #ifndef NN_PAYLOAD
 #define NN_PAYLOAD 32U
 #endif
+#ifndef NN_ANSWER
+#define NN_ANSWER 32U
+#endif
 #ifndef NN_STANDALONE
 #define NN_STANDALONE 0
 #endif
