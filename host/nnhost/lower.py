@@ -28,7 +28,7 @@ from nnhost.ir import (
 )
 from nnhost.layers.dense import Dense
 from nnhost.layers.dropout import Dropout, no_training, training_flag
-from nnhost.losses.base import Outputs
+from nnhost.losses.base import Outputs, weigh
 from nnhost.pace import lower_pace
 from nnhost.plan import Plan
 
@@ -80,6 +80,8 @@ def _lower(plan: Plan) -> Program:
     forward += plan.loss.predict(outputs)
     measure = plan.loss.measure(outputs)
     loss = next(m.dst for m in measure if m.dst.name == "loss")
+    if plan.class_weights:
+        measure += weigh(outputs, loss, plan.class_weights)
     backward: list[Map] = []
     for above, below in _pairs(dense):
         backward += above.backward(below)

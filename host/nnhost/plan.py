@@ -1,7 +1,8 @@
 """Formats and shifts of a net: what the designer decides before any code exists.
 
-`make_plan` looks at the net and the data's shape, never at values, so the same nn.toml and data
-shape give the same plan. docs/semantics.md explains every number chosen here.
+`make_plan` looks at the net and the data's shape (for balanced class weights, at the number of rows
+of each class), never at values, so the same nn.toml and data shape give the same plan.
+docs/semantics.md explains every number chosen here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nnhost.errors import UsageError
 from nnhost.fixed import Format, nearest, ratio, signed, unsigned
 from nnhost.ir import INT8, INT16, Interval
 from nnhost.losses import LOSSES, Loss
+from nnhost.losses.base import WEIGHT_BITS
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.pace import FINER, Pace, make_pace
 from nnhost.project import Project
@@ -180,6 +182,10 @@ class Plan:
     learning_rate: float
     label_smoothing: float
     pace: Pace | None
+    class_weights: tuple[int, ...] = ()
+    """In 2^-15 of the largest; () where classes count as they come."""
+    top_weight: float = 1.0
+    """The largest class weight, which the learning rate and the unit of the loss contain."""
 
     @property
     def n_inputs(self) -> int:
@@ -231,7 +237,7 @@ class Plan:
     @property
     def loss_scale(self) -> float:
         """Real loss of one unit of the integer loss."""
-        return self.loss.scale(self.n_outputs)
+        return self.loss.scale(self.n_outputs) * self.top_weight
 
     @property
     def target_fraction(self) -> int:
@@ -357,6 +363,27 @@ def _clip(most: float, rates: list[float], fraction: int) -> tuple[int, ...]:
     return tuple(max(1, nearest(min(most * r * 2.0**fraction, 2.0**30))) for r in rates)
 
 
+def _class_weights(given: str | tuple[float, ...], dataset: Dataset) -> tuple[float, ...]:
+    """A weight a class, () for none; "balanced" ones are rows / (classes * rows of the class)."""
+    if not given:
+        return ()
+    if dataset.task == "regression":
+        raise UsageError(
+            f"{dataset.name} has no classes to weigh", help="leave class_weights out of [train]"
+        )
+    count = len(dataset.classes)
+    if given == "balanced":
+        rows = np.bincount(dataset.y_train, minlength=count)
+        return tuple((rows.sum() / (count * rows)).tolist())
+    assert not isinstance(given, str)
+    if len(given) != count:
+        raise UsageError(
+            f"[train] class_weights has {len(given)} weights for {count} classes",
+            help=f"they are, in this order: {', '.join(dataset.classes[:20])}",
+        )
+    return given
+
+
 def _keep(dropout: float) -> int:
     """256ths of a layer's outputs that are kept; 0 without dropout."""
     return max(1, min(255, nearest(256 * (1 - dropout)))) if dropout else 0
@@ -396,12 +423,15 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             f"[train] batch = {batch} is larger than the {rows} training rows",
             help='use a smaller batch or batch = "full"',
         )
-    factor = train.lr / batch * loss.gradient_scale(outputs)
+    weights = _class_weights(train.class_weights, dataset)
+    top = max(weights, default=1.0)
+    scale = loss.gradient_scale(outputs) * top
+    factor = train.lr / batch * scale
     rate = ratio(factor)
     pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
     finer = FINER if pace else 0
     # Learning rates as the board has them, an entry a stage.
-    unit = 2.0 ** -(rate[1] + finer) * batch / loss.gradient_scale(outputs)
+    unit = 2.0 ** -(rate[1] + finer) * batch / scale
     rates = [m * unit for m in (pace.rates if pace else (rate[0],))]
     depth = len(sizes) - 1
     layers: list[LayerPlan] = []
@@ -477,4 +507,6 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         train.lr,
         train.label_smoothing,
         pace,
+        class_weights=tuple(nearest(w / top * 2**WEIGHT_BITS) for w in weights),
+        top_weight=top,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,8 @@ class TrainSpec:
     """Steps at most; 0 for any."""
     max_time: float = 0.0
     """Seconds of training at most; 0 for any."""
+    class_weights: str | tuple[float, ...] = ()
+    """How much an error in each class counts; "balanced": all classes alike; () for no matter."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,17 @@ def _activation(value: Any) -> str | tuple[str, ...]:
     return _activation_name(value)
 
 
+def _class_weights(value: Any) -> str | tuple[float, ...]:
+    if value == "balanced":
+        return "balanced"
+    if isinstance(value, list):
+        with suppress(_Invalid):
+            weights = tuple(_from_0(weight) for weight in value)
+            if not weights or any(weights):
+                return weights
+    raise _Invalid('"balanced", or a list of weights, a class each, not all of them 0')
+
+
 def _dropout(value: Any) -> float | tuple[float, ...]:
     if isinstance(value, list):
         return tuple(_share(share) for share in value)
@@ -262,6 +276,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "clip_value": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "l2": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
+        "class_weights": _Key((), _class_weights),
         "schedule": _Key("constant", _one_of(SCHEDULES)),
         "warmup": _Key(0.0, _number("of epochs, 0 or more", lambda epochs: epochs >= 0)),
         "lr_min": _Key(0.0, _number("from 0 on", lambda lr: lr >= 0)),

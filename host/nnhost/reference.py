@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.losses.base import WEIGHT_BITS
 from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.optimizers.base import GATHERED, VELOCITY
 from nnhost.pace import FINER, THRESHOLD
@@ -51,6 +52,7 @@ class Reference:
         m, s = plan.layers[0].rate
         #: What the update's factor is divided by, for the rate of one sample's gradient: the
         #: batch's mean is part of it.
+        #: Deltas are weighed by the share of the largest class weight, which is in the rate.
         self.unit = 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
         self.factor = m
         self.stage = self.updates = self.waited = 0
@@ -134,6 +136,9 @@ class Reference:
         """Loss and gradients of a sample x (n,), y a class index or targets (K,)."""
         inputs, sums = self.forward(np.asarray(x, self.dtype))
         loss, delta = self.plan.loss.real(sums[-1], self.target(y))
+        if self.plan.class_weights:
+            weight = self.plan.class_weights[int(y)] * 2.0**-WEIGHT_BITS
+            loss, delta = loss * weight * self.plan.top_weight, (delta * weight).astype(self.dtype)
         deltas = [delta]
         for i in range(len(self.activations) - 1, -1, -1):
             slope = self.activations[i].derivative(sums[i], inputs[i + 1])

@@ -349,7 +349,8 @@ class Twin:
         if line is None:
             return self._outcome(visit, loss, None)
         if not self._compare:
-            return self._outcome(visit, line.loss_milli / 1000, None)
+            printed = line.loss_milli / 1000 * self.network.plan.top_weight
+            return self._outcome(visit, printed, None)
         self._simulator.run("report")
         expected = TextStep(visit.step, int(self._simulator.memory["milli"]))
         sample = self.network.train.bytes(visit.row)

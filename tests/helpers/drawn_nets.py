@@ -49,6 +49,13 @@ def _schedule(rng: random.Random) -> dict[str, Any]:
     }
 
 
+def _class_weights(rng: random.Random, classes: int) -> tuple[float, ...]:
+    """None in half of the nets."""
+    if rng.random() < 0.5:
+        return ()
+    return (*(rng.choice([0.0, 0.3, 1.0, rng.uniform(0, 3)]) for _ in range(classes - 1)), 1.5)
+
+
 def _attempt(rng: random.Random, more: random.Random) -> Network:
     loss = rng.choice(sorted(LOSSES))
     regression = LOSSES[loss].real_targets and rng.random() < 0.4
@@ -85,6 +92,7 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
             l1=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-16, -4)]),
             l2=rng.choice([0.0, 0.0, 2.0 ** rng.uniform(-16, -2)]),
             **_schedule(rng),
+            class_weights=() if regression else _class_weights(more, len(classes)),
             label_smoothing=rng.choice([0.0, 0.1, 0.5]) if LOSSES[loss].smooths else 0.0,
         ),
         DataSpec("drawn", 0.0, "none", "flash", None),

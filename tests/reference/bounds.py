@@ -149,6 +149,11 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
                 inside(p.inputs[i + 1], e_in[-1], layer.output.interval.hi * unit)
 
     loss, e_top = loss_error(plan, p, e_sum[-1], r.target(y))
+    if plan.class_weights:
+        # The loss has 15 bits or more left, of at most 16 (nats) or 4 (mean squares); delta 16.
+        weight = plan.class_weights[int(y)] * 2.0**-15
+        loss = loss * weight * plan.top_weight + plan.top_weight * 2.0**-9
+        e_top = e_top * weight + 2.0 ** -(plan.layers[-1].delta_fraction + 1)
     e_delta = [e_top]
     for i in range(len(plan.layers) - 1, 0, -1):
         layer, below = plan.layers[i], plan.layers[i - 1]

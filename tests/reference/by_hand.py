@@ -155,6 +155,7 @@ class Net:
     l1: float = 0.0
     l2: float = 0.0
     dropout: float = 0.0  # of every hidden layer
+    weights: tuple[float, ...] = ()  # a class
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -193,6 +194,7 @@ class Net:
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
+        self.c *= max(self.weights, default=1.0)
         m, self.s = ratio(self.lr * self.c / self.B)
         self.rates, self.until, self.finer = [m], list[int](), 0
         if self.course:
@@ -335,11 +337,26 @@ class Net:
 
     def measure(self, target: int | list[int]) -> tuple[int, int]:
         """The loss, and in thousandths."""
-        loss, milli = self.measured(target)
+        loss = self.measured(target)
+        if self.weights:
+            loss = self.weighed(loss, target)
+        milli = R(loss * 1000, 8)
+        if self.loss != "softmax-cross-entropy":
+            in_256ths = loss if "entropy" in self.loss else loss >> 8
+            milli = in_256ths * 125 // (32 * self.layers[-1].K)
         self.last_loss = loss if "entropy" in self.loss else loss >> 8
         return loss, milli
 
-    def measured(self, target: int | list[int]) -> tuple[int, int]:
+    def weighed(self, loss: int, target: int | list[int]) -> int:
+        p = self.layers[-1]
+        assert isinstance(target, int)
+        W = near(32768 * self.weights[target] / max(self.weights))
+        p.delta = [R(d * W, 15) for d in p.delta]
+        most = {"softmax-cross-entropy": 0, "binary-cross-entropy": 4257, "mse": 2**18}
+        r = max(0, (p.K * most.get(self.loss, 2**17)).bit_length() - 15)
+        return R((loss >> r) * W, 15 - r)
+
+    def measured(self, target: int | list[int]) -> int:
         p = self.layers[-1]
         acc, fs, count = p.acc, self.fv(p) + p.fa, p.K
         if isinstance(target, list):
@@ -356,7 +373,7 @@ class Net:
                 chance = LOGISTIC[s] if z >= 0 else 32768 - LOGISTIC[s]
                 loss += 16 * s * ((z < 0) if y == 1 else (z > 0)) + SOFTPLUS[s]
                 p.delta.append(sat16(chance - 32768 * y))
-            return loss, loss * 125 // (32 * count)
+            return loss
         d = [min(R(max(acc) - z, fs - 4), 255) for z in acc]
         e = [EXP[i] for i in d]
         total = sum(e)
@@ -367,9 +384,9 @@ class Net:
         away = R(sum(a * b for a, b in zip(w, d, strict=True)), 11)
         loss = away + 177 * h + LN[(total >> (8 + h)) - 128]
         p.delta = [min(((e[k] << 15) + (total >> 1)) // total - w[k], 32767) for k in range(count)]
-        return loss, R(loss * 1000, 8)
+        return loss
 
-    def residuals(self, e: list[int]) -> tuple[int, int]:
+    def residuals(self, e: list[int]) -> int:
         p = self.layers[-1]
         one = 2**p.fd
         if self.loss == "mse":
@@ -382,7 +399,7 @@ class Net:
             p.delta = [clamp(d, -one, one) for d in e]
             h = [min(abs(d), one) for d in e]
             loss = sum((b * (2 * abs(d) - b)) >> (2 * p.fd - 15) for b, d in zip(h, e, strict=True))
-        return loss, (loss >> 8) * 125 // (32 * p.K)
+        return loss
 
     # ---- Backward ----
 

@@ -40,6 +40,7 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
     decays = itertools.cycle(({}, {"l2": 0.02}, {"l1": 0.01}, {"l1": 0.02, "l2": 0.01}))
     schedules = itertools.cycle(("constant", "one-cycle", "exponential"))
     dropout = itertools.cycle((0.0, 0.0, 0.4))
+    weights = itertools.cycle(((), (1.5, 0.25, 3.0)))
     shapes = itertools.cycle((("z-score", [4]), ("range", [6, 4])))
     for (task, outputs), (optimizer, batch) in itertools.product(tasks, OPTIMIZER_CASES):
         kind, hidden = next(shapes)
@@ -47,6 +48,7 @@ def nets(preset: str, loss: str, activation: str, seed: int) -> Iterator[tuple[P
         share = next(dropout)
         made = plan(data, preset, loss, hidden, activation, optimizer=optimizer, batch=batch,
                     dropout=(share,) * len(hidden) if share else (),
+                    class_weights=next(weights)[:outputs] if task == "classification" else (),
                     label_smoothing=next(smoothing), schedule=next(schedules),
                     clip_value=next(clips), **next(decays))  # fmt: skip
         yield made, data

@@ -44,14 +44,15 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
         l1, l2 = (0.0, 0.003, 0.02)[seed // 2 % 3], (0.0, 0.05)[seed // 3 % 2]
         clip = (0.0, 0.04)[seed // len(TRAININGS)]
         dropout = (0.0, 0.3)[seed % 5 % 2]
+        weights = (3.0, 0.0, 1.7)[:outputs] if seed % 3 == 1 and task != "regression" else ()
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch,
-                    dropout=(dropout,) * len(shape) if dropout else (),
+                    dropout=(dropout,) * len(shape) if dropout else (), class_weights=weights,
                     lr=lr, init=init, label_smoothing=smoothing, l1=l1, l2=l2,
                     clip_value=clip)  # fmt: skip
         lone = outputs == 2 and task == "classification" and loss != "softmax-cross-entropy"
         net = Net([4, *shape, 1 if lone else outputs], activation, loss, preset, init, optimizer,
                   0.9, lr, batch, ROWS, kind, task == "regression", smoothing,
-                  l1=l1, l2=l2, clip=clip, dropout=dropout)  # fmt: skip
+                  l1=l1, l2=l2, clip=clip, dropout=dropout, weights=weights)  # fmt: skip
         compare(net, made, data, seed)
 
 

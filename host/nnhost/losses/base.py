@@ -8,7 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnhost.ir import UINT16, Buffer, Expr, Map, Operand, Var, eq, interval, largest, sel, smallest
+from nnhost.ir import (
+    UINT16,
+    Buffer,
+    Expr,
+    Map,
+    Operand,
+    Var,
+    clamp,
+    eq,
+    interval,
+    largest,
+    rounded_shift,
+    sel,
+    smallest,
+    table,
+)
 
 Real = NDArray[np.float64]
 
@@ -90,6 +105,25 @@ def predict_class(o: Outputs, threshold: int) -> list[Map]:
             first(k, o.logits[k], o.top(), o.count - 1),
             doc="first output that equals the largest",
         ),
+    ]
+
+
+#: A class weight of 1 in units of 2^-15; the largest.
+WEIGHT_BITS = 15
+
+
+def weigh(o: Outputs, loss: Buffer, weights: tuple[int, ...]) -> list[Map]:
+    """Maps that weigh a sample's loss and delta with its class's share of the largest weight."""
+    k = Var("k", o.count)
+    share = table("class_weight", list(weights), "class weights, in 2^-15 of the largest")
+    mine = share[o.target()]
+    # The loss's upper bits alone, as far as the product has room for them.
+    shift = max(0, loss.interval.largest.bit_length() - WEIGHT_BITS)
+    weighed = rounded_shift((loss() >> shift) * mine, WEIGHT_BITS - shift)
+    delta = rounded_shift(o.delta[k] * mine, WEIGHT_BITS)
+    return [
+        Map("weigh_loss", loss, (), clamp(weighed, loss.interval), doc="as the class counts"),
+        Map("weigh_delta", o.delta, (k,), delta, doc="as the class counts"),
     ]
 
 
