@@ -43,6 +43,9 @@ MEMBERS = (
     Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
     Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
     Member("clipping", "clip_value", ("train.clip_value=1.0",)),
+    Member(
+        "normalisation", "batch_norm", ("net.batch_norm=true", "train.batch=16", "train.lr=0.25")
+    ),
     Member("weight decay", "l2", ("train.l2=0.003",)),
     Member("weight decay", "l1", ("train.l1=0.0003",)),
     Member("weight decay", "elastic", ("train.l1=0.0002", "train.l2=0.002")),

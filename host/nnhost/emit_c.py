@@ -321,7 +321,7 @@ class Function:
 
     def assignment(self, value: str) -> str:
         """The statement that gives the Map's element its value."""
-        return f"{self.element(self.map.dst, self.map.index)} = {value};"
+        return f"{self.element(self.map.dst, self.map.place.index)} = {value};"
 
     def reduce(self, e: Reduce, kind: str) -> str:
         """A loop beside the current scope's statements; its accumulator is the value."""

@@ -213,7 +213,8 @@ class Draw(Expr):
 class Map:
     """``dst[index] = expr`` for every point of `index`, when the condition `when` is not zero.
 
-    `expr` may read `dst` only at `index`, so that the points are independent.
+    `expr` may read `dst` only at `index`, so that the points are independent. With `row`, a scalar,
+    it writes one row: ``dst[row, index] = expr``.
     """
 
     name: str
@@ -222,15 +223,16 @@ class Map:
     expr: Expr
     when: Expr | None = None
     doc: str = ""
+    row: Expr | None = None
 
     @property
     def place(self) -> Load:
         """The element of `dst` that a point writes."""
-        return Load(self.dst, self.index)
+        return Load(self.dst, self.index if self.row is None else (self.row, *self.index))
 
     def roots(self) -> tuple[Expr, ...]:
         """The trees of this Map."""
-        return (self.expr,) if self.when is None else (self.expr, self.when)
+        return tuple(e for e in (self.expr, self.when, self.row) if e is not None)
 
 
 @dataclass(frozen=True)
@@ -485,7 +487,7 @@ def check(m: Map) -> None:
     if sum(isinstance(n, Draw) for n in nodes) > 1:
         raise ValueError(f"{m.name} draws twice a point")
     for n in nodes:
-        if isinstance(n, Load) and n.buffer is m.dst and n.index != m.index:
+        if isinstance(n, Load) and n.buffer is m.dst and n != m.place:
             raise ValueError(f"{m.name} reads {m.dst.name} at another point")
 
 

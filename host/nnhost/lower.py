@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 
 from nnhost.errors import UsageError
 from nnhost.ir import (
@@ -20,12 +22,17 @@ from nnhost.ir import (
     Draw,
     Expr,
     Interval,
+    Load,
     Map,
     Operand,
     Program,
     Var,
     interval,
+    minimum,
+    sel,
 )
+from nnhost.layers.batch_norm import BatchNorm, update_batch
+from nnhost.layers.batches import Batch, needed
 from nnhost.layers.dense import Dense
 from nnhost.layers.dropout import Dropout, no_training, training_flag
 from nnhost.losses.base import Outputs, weigh
@@ -57,9 +64,14 @@ def _lower(plan: Plan) -> Program:
     source = x
     training = training_flag()
     dropout: dict[int, Dropout] = {}
+    norms: list[BatchNorm] = []
     for layer in plan.layers[:-1]:
         dense.append(Dense.of(layer, source, slots))
-        forward.append(dense[-1].forward(plan.fine))
+        if layer.batch_norm:
+            norms.append(BatchNorm.of(dense[-1], slots))
+            forward += norms[-1].forward(plan.fine)
+        else:
+            forward.append(dense[-1].forward(plan.fine))
         source = forward[-1].dst
         if layer.keep:
             dropout[layer.number] = Dropout(layer, source, training)
@@ -100,10 +112,20 @@ def _lower(plan: Plan) -> Program:
     def chosen(name: str, factors: tuple[int, ...]) -> Operand:
         return paced.chosen(name, factors) if paced else factors[0]
 
+    kept: list[Map] = []
     update: list[Map] = []
-    for layer_ in reversed(dense):
-        update += layer_.update(plan.optimizer, chosen, first, last)
+    if norms:
+        batch = Batch(plan.batch)
+        kept, keep = _kept_rows(batch, x, target, first)
+        wanted = needed([*forward, *measure], top.delta)
+        learn, update = _learn(plan, batch, dense, norms, wanted, chosen)
+        backward = [*keep, *(replace(m, when=last) for m in learn)]
+    else:
+        for layer_ in reversed(dense):
+            update += layer_.update(plan.optimizer, chosen, first, last)
     update += _padding([*forward, *update])
+    if norms:
+        update = [replace(m, when=last) for m in update]
     update += paced.update if paced else []
     update += [no_training("end_training", training)] if dropout else []
     update = [m if m.when != one else _always(m) for m in update]
@@ -117,6 +139,8 @@ def _lower(plan: Plan) -> Program:
         {
             "init": [
                 *(m for d in dense for m in d.init(plan.init)),
+                *(m for norm in norms for m in norm.init()),
+                *kept,
                 *(paced.init if paced else []),
                 no_order,
                 *([no_training("init_training", training)] if dropout else []),
@@ -132,6 +156,8 @@ def _lower(plan: Plan) -> Program:
         state=(
             *(b for d in dense for b in d.parameters),
             *(b for d in dense for b in d.slots),
+            *(b for norm in norms for b in norm.state),
+            *(m.dst for m in kept),
             *(paced.state if paced else ()),
             order,
             PRNG_STATE,
@@ -139,6 +165,49 @@ def _lower(plan: Plan) -> Program:
         sample=(x, target),
         trace=(*(d.source for d in dense[1:]), logits),
     )
+
+
+def _kept_rows(batch: Batch, x: Buffer, target: Buffer, first: Expr) -> tuple[list[Map], list[Map]]:
+    """The Maps that clear the samples kept, and those that keep one. A batch that ends early has
+    rows of the one before behind its own."""
+    last = batch.row.extent - 1
+    place = Buffer("place", (), Interval(0, last), "state", doc="place in the batch")
+    clear: list[Map] = []
+    keep = [Map("place", place, (), sel(first, 0, minimum(place() + 1, last)))]
+    for b in (x, target):
+        j = tuple(Var("j", n) for n in b.shape)
+        rows = batch.of(b, "state")
+        clear.append(Map(f"init_{rows.name}", rows, (batch.row, *j), Const(0), doc="zero"))
+        keep.append(Map(f"keep_{b.name}", rows, j, Load(b, j), row=place()))
+    clear.append(Map("init_place", place, (), Const(0), doc="the first"))
+    return clear, keep
+
+
+def _learn(
+    plan: Plan,
+    batch: Batch,
+    dense: list[Dense],
+    norms: list[BatchNorm],
+    sample: list[Map],
+    chosen: Callable[[str, tuple[int, ...]], Operand],
+) -> tuple[list[Map], list[Map]]:
+    """The gradients of all samples of a batch, and the update by them. `sample`: the Maps that a
+    sample's gradient at the outputs needs."""
+    hidden = {m.dst: m for m in sample if any(m.dst is d.source for d in dense[1:])}
+    scales = [norm.scale for norm in norms]
+    gradients: list[Map] = []
+    for norm, scale, above in zip(norms, scales, dense[1:], strict=True):
+        gradients += norm.forward_batch(batch, scale, hidden[above.source])
+    behind = max(i for i, m in enumerate(sample) if m.dst in hidden) + 1
+    gradients += batch.maps(sample[behind:])
+    for above, norm, scale in zip(dense[:0:-1], norms[::-1], scales[::-1], strict=True):
+        *seen, back = above.backward(norm.dense)
+        gradients += batch.maps([*seen, replace(back, dst=norm.slope)])
+        gradients += norm.backward_batch(batch, scale)
+    update: list[Map] = []
+    for layer, norm_ in zip(reversed(dense), [None, *reversed(norms)], strict=True):
+        update += update_batch(layer, norm_, batch, plan.optimizer, chosen)
+    return gradients, [*update, *(m for norm in norms for m in norm.follow())]
 
 
 def _pairs(dense: list[Dense]) -> list[tuple[Dense, Dense]]:
@@ -183,7 +252,7 @@ def _shuffle(plan: Plan) -> tuple[Buffer, Map, Map, Map]:
 def fingerprint(program: Program) -> int:
     """32 bits that name the arithmetic: equal fingerprints compute the same bits."""
     text = "\n".join(
-        f"{section}:{m.name}:{m.dst}:{m.index}:{m.expr}:{m.when}"
+        f"{section}:{m.name}:{m.dst}:{m.place.index}:{m.expr}:{m.when}"
         for section, maps in program.sections.items()
         for m in maps
     )

@@ -22,12 +22,13 @@ from nnhost.losses import LOSSES, Loss
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.pace import FINER, Pace, make_pace
-from nnhost.project import Project
+from nnhost.project import NetSpec, Project
 
 Integers = NDArray[np.int64]
 
 MAX_FAN_IN = 4095
 MAX_ROWS = 65535
+MAX_NORM_BATCH = 4096
 LEAST_BITS = 6
 #: The least factor of a decay: smaller ones say too little of it.
 LEAST_DECAY = 16
@@ -84,7 +85,8 @@ class LayerPlan:
     `clip`: largest magnitude of a gradient times the learning rate, as `rates`, or (); in units of
     the slot if the optimizer `gathers` batches, else of the product of factor and input.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without. `keep`: 256ths of the
-    outputs that dropout keeps, 0 without dropout.
+    outputs that dropout keeps, 0 without dropout. `batch_norm`: the sums are normalised before the
+    activation, and the biases are added after that.
     """
 
     number: int
@@ -109,6 +111,7 @@ class LayerPlan:
     clip: tuple[int, ...] = ()
     gathers: bool = False
     keep: int = 0
+    batch_norm: bool = False
 
     @property
     def offset(self) -> int:
@@ -186,6 +189,7 @@ class Plan:
     """In 2^-15 of the largest; () where classes count as they come."""
     top_weight: float = 1.0
     """The largest class weight, which the learning rate and the unit of the loss contain."""
+    batch_norm: bool = False
 
     @property
     def n_inputs(self) -> int:
@@ -210,7 +214,8 @@ class Plan:
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of what the optimizer keeps for each weight."""
-        return OPTIMIZERS[self.optimizer].slots(self.batch, self.layers[0].clip != ())
+        rows = 1 if self.batch_norm else self.batch
+        return OPTIMIZERS[self.optimizer].slots(rows, self.layers[0].clip != ())
 
     @property
     def momentum(self) -> float:
@@ -389,6 +394,27 @@ def _keep(dropout: float) -> int:
     return max(1, min(255, nearest(256 * (1 - dropout)))) if dropout else 0
 
 
+def _check_batch_norm(net: NetSpec, batch: int) -> None:
+    """Refuse batch normalisation where there is nothing to normalise."""
+    if not net.batch_norm:
+        return
+    if any(net.dropout):
+        raise UsageError(
+            "batch_norm and dropout are not computed together",
+            help="leave one of them out of [net]",
+        )
+    if not net.hidden:
+        raise UsageError(
+            "batch_norm has no hidden layer to normalise",
+            help="leave batch_norm out of [net], or give it hidden layers",
+        )
+    if not 2 <= batch <= MAX_NORM_BATCH:
+        raise UsageError(
+            f"batch_norm learns from 2 to {MAX_NORM_BATCH} rows at a time, not {batch}",
+            help="set batch in [train], for example batch = 16",
+        )
+
+
 def make_plan(project: Project, dataset: Dataset) -> Plan:
     """Choose all formats; raises `UsageError` where the net cannot be computed in 32 bits."""
     net, train = project.net, project.train
@@ -426,6 +452,10 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     weights = _class_weights(train.class_weights, dataset)
     top = max(weights, default=1.0)
     scale = loss.gradient_scale(outputs) * top
+    _check_batch_norm(net, batch)
+    # Rows whose gradients are summed before an optimizer sees them, and how many it then gathers.
+    summed = batch if net.batch_norm else 1
+    gathered = batch // summed
     factor = train.lr / batch * scale
     rate = ratio(factor)
     pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
@@ -456,11 +486,12 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         # Shift of the whole update, from delta * m * input to units of the weight.
         whole = delta_fraction + rate[1] + given.fraction - fraction
         extra, product = 0, 8
-        if optimizer.slots(batch, train.clip_value > 0):
+        if optimizer.slots(gathered, train.clip_value > 0):
             extra = min(6, max(0, whole - 8 - 12))
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.
-            product = min(16, max(1, whole - extra - 8))
+            # Over a batch, products are summed before they are shifted.
+            product = min(16, max(1, whole - extra - 8 - (summed - 1).bit_length()))
         momentum = 0
         if optimizer.momentum:
             # Enough bits for the momentum, and room for its product with a velocity.
@@ -486,9 +517,10 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1),
             _decay("l2", train.l2, rates, 8),
             pace.rates if pace else rate[:1],
-            _clip(train.clip_value, rates, fraction + extra + (product if batch == 1 else 0)),
-            batch > 1,
+            _clip(train.clip_value, rates, fraction + extra + (product if gathered == 1 else 0)),
+            gathered > 1,
             keep=_keep(net.dropout[n]) if net.dropout and not last else 0,
+            batch_norm=net.batch_norm and not last,
         )
         _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)
@@ -509,4 +541,5 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         pace,
         class_weights=tuple(nearest(w / top * 2**WEIGHT_BITS) for w in weights),
         top_weight=top,
+        batch_norm=net.batch_norm,
     )

@@ -49,6 +49,8 @@ class NetSpec:
     init: str
     dropout: tuple[float, ...] = ()
     """Share of each hidden layer's units that rests in a step; () for none."""
+    batch_norm: bool = False
+    """Whether the sums of hidden layers are normalised over the batch."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,12 @@ _from_0 = _number("from 0 on", lambda number: number >= 0)
 _between = _number("between 0 and 1", lambda share: 0 < share < 1)
 
 
+def _switch(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise _Invalid("true or false")
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
@@ -264,6 +272,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "preset": _Key("q8", _one_of(PRESETS)),
         "init": _Key("he", _one_of(INITIALIZERS)),
         "dropout": _Key(0.0, _dropout),
+        "batch_norm": _Key(False, _switch),
     },
     "train": {
         "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.layers.batch_norm import EPSILON, PACE, SUM_FRACTION, VARIANCE_FRACTION
+from nnhost.layers.batch_norm import FINER as FINER_MEAN
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.optimizers.base import GATHERED, VELOCITY
@@ -36,6 +38,44 @@ class Pass:
     inputs: list[Real]
     sums: list[Real]
     deltas: list[Real]
+
+
+@dataclass
+class Norm:
+    """What normalises a layer's sums, all of shape (fan_out,): the scale with its velocity and
+    gathered step, and the running statistics. The shift is the layer's bias."""
+
+    gamma: Real
+    velocity: Real
+    gathered: Real
+    mean: Real
+    variance: Real
+
+    @classmethod
+    def of(cls, width: int, dtype: DTypeLike) -> Norm:
+        """As training begins."""
+        zeros = [np.zeros(width, dtype) for _ in range(3)]
+        return cls(np.ones(width, dtype), zeros[0], zeros[1], zeros[2], np.ones(width, dtype))
+
+
+@dataclass(frozen=True)
+class BatchPass:
+    """B samples through a normalised net and back, all lists one entry a layer.
+
+    `losses` (B,); `inputs` (B, fan_in); `sums` (B, fan_out) and `deltas`, the gradients of the
+    summed loss with respect to them. Of hidden layers alone: `normals` (B, fan_out), the sums
+    normalised; `slopes`, gradients where scale and shift have acted; `means` and `variances`
+    (fan_out,) of the sums.
+    """
+
+    losses: Real
+    inputs: list[Real]
+    sums: list[Real]
+    deltas: list[Real]
+    normals: list[Real]
+    slopes: list[Real]
+    means: list[Real]
+    variances: list[Real]
 
 
 class Reference:
@@ -72,6 +112,10 @@ class Reference:
         self.bias_velocities = [np.zeros(rows, self.dtype) for rows, _ in shapes]
         self.gathered = [np.zeros(shape, self.dtype) for shape in shapes]
         self.bias_gathered = [np.zeros(rows, self.dtype) for rows, _ in shapes]
+        self.norms = [Norm.of(p.fan_out, self.dtype) for p in plan.layers if p.batch_norm]
+        #: Samples of the batch at hand, behind which are those of the one before.
+        self.kept: list[tuple[Real, Any]] = []
+        self.place = 0
 
     def load(self, memory: Mapping[str, Any]) -> None:
         """Take weights, velocities and the schedule's stage from a simulator's memory."""
@@ -87,6 +131,15 @@ class Reference:
                 if name in self.plan.slots:
                     slots[i] = (memory[f"{name}{p.number}"] * unit).astype(self.dtype)
                     bias_slots[i] = (memory[f"bias_{name}{p.number}"] * unit).astype(self.dtype)
+        for norm, p in zip(self.norms, self.plan.layers, strict=False):
+            unit = 2.0 ** -(p.weight_fraction + p.extra)
+            norm.gamma = p.real_weights(memory[f"gamma{p.number}"]).astype(self.dtype)
+            if VELOCITY in self.plan.slots:
+                velocity = memory[f"gamma_{VELOCITY}{p.number}"] * unit
+                norm.velocity = velocity.astype(self.dtype)
+            mean, variance = (memory[f"running_{s}{p.number}"] for s in ("mean", "variance"))
+            norm.mean = (mean * 2.0 ** -(SUM_FRACTION + FINER_MEAN)).astype(self.dtype)
+            norm.variance = (variance * 2.0**-VARIANCE_FRACTION).astype(self.dtype)
 
     @property
     def rate(self) -> float:
@@ -125,20 +178,84 @@ class Reference:
         """Inputs and sums of each layer for one sample (n,) or many (N, n)."""
         inputs, sums = [x], []
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            sums.append(inputs[i] @ w.T + b)
+            if i < len(self.norms):
+                norm = self.norms[i]
+                normal = (inputs[i] @ w.T - norm.mean) / self._deviation(norm.variance)
+                sums.append(norm.gamma * normal + b)
+            else:
+                sums.append(inputs[i] @ w.T + b)
             if i < len(self.activations):
                 keep = self.plan.layers[i].keep / 256 or 1.0
                 kept = keep if self.masks is None else self.masks[i]
                 inputs.append((self.activations[i].real(sums[i]) * kept).astype(self.dtype))
         return inputs, sums
 
-    def backward(self, x: Real, y: Any) -> Pass:
-        """Loss and gradients of a sample x (n,), y a class index or targets (K,)."""
-        inputs, sums = self.forward(np.asarray(x, self.dtype))
-        loss, delta = self.plan.loss.real(sums[-1], self.target(y))
+    def _measure(self, outputs: Real, y: Any) -> tuple[float, Real]:
+        """Loss and gradient of a sample's outputs (K,)."""
+        loss, delta = self.plan.loss.real(outputs, self.target(y))
         if self.plan.class_weights:
             weight = self.plan.class_weights[int(y)] * 2.0**-WEIGHT_BITS
             loss, delta = loss * weight * self.plan.top_weight, (delta * weight).astype(self.dtype)
+        return loss, delta
+
+    def _deviation(self, variance: Real) -> Real:
+        return np.asarray(np.sqrt(variance + EPSILON * 2.0**-VARIANCE_FRACTION))
+
+    def backward_batch(self, x: Real, y: list[Any]) -> BatchPass:
+        """Losses and gradients of samples x (B, n) and classes or targets y, by the statistics of
+        the batch (Ioffe and Szegedy, 2015)."""
+        inputs, sums, normals, means, variances = [np.asarray(x, self.dtype)], [], [], [], []
+        before = []  # the activations
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if i == len(self.norms):
+                sums.append(inputs[i] @ w.T + b)
+                break
+            sums.append(inputs[i] @ w.T)
+            means.append(sums[i].mean(axis=0))
+            variances.append(((sums[i] - means[i]) ** 2).mean(axis=0))
+            normals.append((sums[i] - means[i]) / self._deviation(variances[i]))
+            before.append(self.norms[i].gamma * normals[i] + b)
+            inputs.append(self.activations[i].real(before[i]))
+        each = [self._measure(z, t) for z, t in zip(sums[-1], y, strict=True)]
+        deltas, slopes = [np.stack([delta for _, delta in each])], list[Real]()
+        for i in range(len(self.norms) - 1, -1, -1):
+            slope = self.activations[i].derivative(before[i], inputs[i + 1])
+            slopes.insert(0, (deltas[0] @ self.weights[i + 1]) * slope)
+            along = normals[i] * (slopes[0] * normals[i]).mean(axis=0)
+            left = slopes[0] - slopes[0].mean(axis=0) - along
+            deltas.insert(0, self.norms[i].gamma / self._deviation(variances[i]) * left)
+        losses = np.array([loss for loss, _ in each], self.dtype)
+        return BatchPass(losses, inputs, sums, deltas, normals, slopes, means, variances)
+
+    def _keep(self, x: Real, y: Any, first: bool) -> None:
+        """A sample takes its place in the batch; those behind it are of the batch before."""
+        self.place = 0 if first else self.place + 1
+        self.kept[self.place : self.place + 1] = [(x, y)]
+
+    def _learn(self) -> None:
+        """Train on the batch at hand."""
+        p = self.backward_batch(np.stack([x for x, _ in self.kept]), [y for _, y in self.kept])
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            shift = p.slopes[i] if i < len(self.norms) else p.deltas[i]
+            self._decay(w, self.plan.layers[i])
+            changes = [
+                (w, self.velocities[i], self.gathered[i], p.deltas[i].T @ p.inputs[i]),
+                (b, self.bias_velocities[i], self.bias_gathered[i], shift.sum(axis=0)),
+            ]
+            if i < len(self.norms):
+                norm = self.norms[i]
+                gradient = (p.slopes[i] * p.normals[i]).sum(axis=0)
+                changes.append((norm.gamma, norm.velocity, norm.gathered, gradient))
+            for tensor, velocity, gathered, gradient in changes:
+                self._change(tensor, velocity, gathered, self.rate * gradient, i, True, True)
+        for norm, mean, variance in zip(self.norms, p.means, p.variances, strict=True):
+            norm.mean += (mean - norm.mean) * 2.0**-PACE
+            norm.variance += (variance - norm.variance) * 2.0**-PACE
+
+    def backward(self, x: Real, y: Any) -> Pass:
+        """Loss and gradients of a sample x (n,), y a class index or targets (K,)."""
+        inputs, sums = self.forward(np.asarray(x, self.dtype))
+        loss, delta = self._measure(sums[-1], y)
         deltas = [delta]
         for i in range(len(self.activations) - 1, -1, -1):
             slope = self.activations[i].derivative(sums[i], inputs[i + 1])
@@ -147,12 +264,22 @@ class Reference:
         return Pass(loss, inputs, sums, deltas)
 
     def step(self, x: Real, y: Any, first: bool = True, last: bool = True) -> float:
-        """Train on a sample; `first` and `last` of its batch. Returns the loss before it.
+        """Train on a sample; `first` and `last` of its batch. Returns the loss before it. With
+        batch normalisation the last sample trains on all of its batch.
 
         v = momentum * v - rate * gradient, with the decay once a batch, then w = w + v at its end
         (Polyak, 1964). Without momentum this is plain stochastic gradient descent. Nesterov's
         w = w + momentum * v - rate * gradient, with the new v (Sutskever and others, 2013).
         """
+        if self.norms:
+            x = np.asarray(x, self.dtype)
+            loss, _ = self._measure(self.forward(x)[1][-1], y)
+            self.epoch_loss += loss
+            self._keep(x, y, first)
+            if last:
+                self._learn()
+                self._count_update()
+            return loss
         p = self.backward(x, y)
         self.epoch_loss += p.loss
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
@@ -191,9 +318,10 @@ class Reference:
             return
         if first:
             v *= momentum
-        v -= slope if self.plan.batch > 1 else self._clipped(slope, i)
+        gathers = self.plan.layers[i].gathers
+        v -= slope if gathers else self._clipped(slope, i)
         if last:
-            w += self._clipped(v, i) if self.plan.batch > 1 and not momentum else v
+            w += self._clipped(v, i) if gathers and not momentum else v
 
     def _clipped(self, g: Real, i: int) -> Real:
         """The batch's gradient times the learning rate, clipped by value."""

@@ -230,7 +230,11 @@ class _Writer:
             code = f"full({shape}, {code})"
         elif axes != m.index:
             code = f"broadcast_to({self.lift(code, axes, m.index)}, {shape}).copy()"
-        self.lines.append(f"{m.dst.name} = {code}")
+        if m.row is None:
+            self.lines.append(f"{m.dst.name} = {code}")
+        else:
+            row, _ = self.expr(m.row, ())
+            self.lines += [f"{m.dst.name} = {m.dst.name}.copy()", f"{m.dst.name}[{row}] = {code}"]
         if m.when is not None:
             self.known = {}
             condition, _ = self.expr(m.when, ())

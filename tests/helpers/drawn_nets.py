@@ -99,6 +99,8 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
         BoardSpec("host"),
         BuildSpec("auto"),
     )
+    if hidden and project.train.batch != 1 and rng.random() < 0.4:
+        project = replace(project, net=replace(project.net, batch_norm=True))
     none = Scaling(kind, np.zeros(width), np.ones(width))
     empty = x[:0]
     dataset = Dataset(

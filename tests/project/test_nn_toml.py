@@ -109,6 +109,7 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
         ("net.hidden=[]", ()),
         ("net.hidden=[1024, 1]", (1024, 1)),
         ("net.loss=mse", "mse"),
+        ("net.batch_norm=true", True),
         ("data.source=my flowers.csv", "my flowers.csv"),
         ("data.source='a=b.csv'", "a=b.csv"),
         ("data.test=0", 0.0),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -64,6 +64,10 @@ class Layer:
     vB: list[int] = field(default_factory=list)
     g: Rows = field(default_factory=list)
     gB: list[int] = field(default_factory=list)
+    G: list[int] = field(default_factory=list)
+    vG: list[int] = field(default_factory=list)
+    mean: list[int] = field(default_factory=list)
+    variance: list[int] = field(default_factory=list)
     a: list[int] = field(default_factory=list)
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
@@ -156,6 +160,7 @@ class Net:
     l2: float = 0.0
     dropout: float = 0.0  # of every hidden layer
     weights: tuple[float, ...] = ()  # a class
+    norm: bool = False
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -187,8 +192,9 @@ class Net:
             self.layers.append(
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
-        self.slots = self.optimizer != "sgd" or self.B > 1
-        self.gathers = self.B > 1 and (
+        apart = self.B > 1 and not self.norm
+        self.slots = self.optimizer != "sgd" or apart
+        self.gathers = apart and (
             self.optimizer == "nesterov" or (self.optimizer == "momentum" and self.clip > 0)
         )
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
@@ -252,6 +258,11 @@ class Net:
             p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
             p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
             p.g, p.gB = [[0] * p.n for _ in range(p.K)], [0] * p.K
+            p.G, p.vG = [offset + 2**p.Fw] * p.K, [0] * p.K
+            p.mean, p.variance = [0] * p.K, [2**22] * p.K
+        targets = self.layers[-1].K if self.real else 1
+        self.kept = [([0] * self.sizes[0], [0] * targets) for _ in range(self.B)]
+        self.place = 0
 
     def initial(self, p: Layer) -> int:
         if self.init == "zeros":
@@ -294,8 +305,13 @@ class Net:
                 + self.seen(bias) * 2**p.fa
                 for row, bias in zip(p.U, p.UB, strict=True)
             ]
+            fs = self.fv(p) + p.fa
+            if p.activation and self.norm:
+                fs = p.Fw + 12
+                means = [R(m, 8) for m in p.mean]
+                p.acc = self.scaled(p, self.normal(means, p.variance, self.sums(p, x)))
             if p.activation:
-                x = [self.activate(acc, self.fv(p) + p.fa, self.layers[i + 1]) for acc in p.acc]
+                x = [self.activate(acc, fs, self.layers[i + 1]) for acc in p.acc]
                 p.kept = [True] * p.K
                 if self.dropout and training:
                     p.kept = [self.draw() >> 8 < k for _ in x]
@@ -337,6 +353,7 @@ class Net:
 
     def measure(self, target: int | list[int]) -> tuple[int, int]:
         """The loss, and in thousandths."""
+        self.target = target
         loss = self.measured(target)
         if self.weights:
             loss = self.weighed(loss, target)
@@ -405,17 +422,22 @@ class Net:
 
     def backward(self) -> None:
         for below, p in reversed(list(zip(self.layers[:-1], self.layers[1:], strict=True))):
-            if self.q8:
-                d, seen = p.fd - 8, [clamp(R(x, 8), -128, 127) for x in p.delta]
-            else:
-                b = 15 - (p.K - 1).bit_length()
-                d = p.fd - 15 + b
-                seen = [clamp(R(x, 15 - b), -(2**b), 2**b - 1) for x in p.delta]
-            below.delta = []
-            for j in range(p.n):
-                g = sum(self.seen(p.U[o][j]) * seen[o] for o in range(p.K))
-                g = R(g, self.fv(p) + d - 13)
-                below.delta.append(sat16(self.derivative(g, p.a[j], p.fa)) * below.kept[j])
+            below.delta = self.delta_below(p, p.delta, p.a)
+            below.delta = [d * kept for d, kept in zip(below.delta, below.kept, strict=True)]
+
+    def delta_below(self, p: Layer, delta: list[int], a: list[int]) -> list[int]:
+        if self.q8:
+            d, seen = p.fd - 8, [clamp(R(x, 8), -128, 127) for x in delta]
+        else:
+            b = 15 - (p.K - 1).bit_length()
+            d = p.fd - 15 + b
+            seen = [clamp(R(x, 15 - b), -(2**b), 2**b - 1) for x in delta]
+        below = []
+        for j in range(p.n):
+            g = sum(self.seen(p.U[o][j]) * seen[o] for o in range(p.K))
+            g = R(g, self.fv(p) + d - 13)
+            below.append(sat16(self.derivative(g, a[j], p.fa)))
+        return below
 
     def derivative(self, g: int, a: int, fo: int) -> int:
         return {
@@ -431,16 +453,15 @@ class Net:
     # ---- Update ----
 
     def update(self, first: bool, last: bool) -> None:
-        s, m = self.s, self.rates[self.stage]
+        m = self.rates[self.stage]
         count = self.drawn
-        for p in reversed(self.layers):
-            w = p.fd + s + p.fa - p.Fw
-            E = clamp(w - 20, 0, 6) if self.slots else 0
-            least, most = (8, 15) if self.optimizer != "sgd" else (1, 16)
-            P = 8 if self.q8 else clamp(w - E - 8, least, most)
-            M = min(2**P - 1, round(2**P * self.momentum))
-            q = w - E - P + self.finer
-            assert self.finer <= q <= 29
+        if self.norm:
+            self.place = 0 if first else self.place + 1
+            target = self.target if isinstance(self.target, list) else [self.target]
+            self.kept[self.place] = (self.layers[0].a, target)
+            count = self.learn() if last else 0
+        for p in () if self.norm else reversed(self.layers):
+            _, P, q = self.shifts(p)
             for o in range(p.K):
                 x1, x2 = self.draw(), self.draw()
                 count += 2
@@ -449,32 +470,10 @@ class Net:
                 if last:
                     self.decay(p, p.U[o], x2)
                 for j, a in enumerate([*p.a, 2**p.fa]):
-                    N = noise(x2, P, j)
-                    product = self.clipped(F * a, p.Fw + E + P) if self.B == 1 else F * a
-                    step = (product + N) >> P
-                    top = p.Fw + E
-                    weights, slots, at = (p.U[o], p.v[o], j) if j < p.n else (p.UB, p.vB, o)
-                    if not self.slots:
-                        weights[at] = sat16(weights[at] - step)
-                        continue
-                    if self.optimizer == "nesterov" or self.gathers:
-                        gathered = p.g[o] if j < p.n else p.gB
-                        self.nesterov(
-                            weights, slots, gathered, at, (product, N, P, M, E, top), first, last
-                        )
-                        continue
-                    if not first:
-                        slots[at] = sat16(slots[at] - step)
-                    elif self.optimizer == "sgd":
-                        slots[at] = sat16(-step)
-                    else:
-                        slots[at] = sat16((slots[at] * M - product + N) >> P)
-                    if last:
-                        v = slots[at]
-                        if self.optimizer == "sgd":
-                            v = self.clipped(v, top)
-                        weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
-        while math.gcd(count, 65535) != 1:
+                    tensors = (p.U[o], p.v[o], p.g[o]) if j < p.n else (p.UB, p.vB, p.gB)
+                    at = j if j < p.n else o
+                    self.change(p, tensors, at, F * a, noise(x2, P, j), first, last)
+        while count and math.gcd(count, 65535) != 1:
             self.draw()
             count += 1
         self.total = min(self.total + self.last_loss, 2**30 - 1)
@@ -482,6 +481,47 @@ class Net:
             self.updates = min(self.updates + 1, self.until[-1])
             if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
                 self.stage += 1
+
+    def shifts(self, p: Layer) -> tuple[int, int, int]:
+        """E, P, q."""
+        w = p.fd + self.s + p.fa - p.Fw
+        E = clamp(w - 20, 0, 6) if self.slots else 0
+        least, most = (8, 15) if self.optimizer != "sgd" else (1, 16)
+        h = (self.B - 1).bit_length() if self.norm else 0
+        P = 8 if self.q8 else clamp(w - E - 8 - h, least, most)
+        q = w - E - P + self.finer
+        assert self.finer <= q <= 29
+        return E, P, q
+
+    def change(
+        self, p: Layer, tensors: tuple[list[int], ...], at: int, product: int, N: int,
+        first: bool, last: bool,
+    ) -> None:  # fmt: skip
+        weights, slots, gathered = tensors
+        E, P, _ = self.shifts(p)
+        M = min(2**P - 1, round(2**P * self.momentum))
+        top = p.Fw + E
+        if self.B == 1 or self.norm:
+            product = self.clipped(product, top + P)
+        step = (product + N) >> P
+        if not self.slots:
+            weights[at] = sat16(weights[at] - step)
+            return
+        if self.optimizer == "nesterov" or self.gathers:
+            numbers = (product, N, P, M, E, top)
+            self.nesterov(weights, slots, gathered, at, numbers, first, last)
+            return
+        if not first:
+            slots[at] = sat16(slots[at] - step)
+        elif self.optimizer == "sgd":
+            slots[at] = sat16(-step)
+        else:
+            slots[at] = sat16((slots[at] * M - product + N) >> P)
+        if last:
+            v = slots[at]
+            if self.optimizer == "sgd":
+                v = self.clipped(v, top)
+            weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
 
     def decay(self, p: Layer, weights: list[int], x2: int) -> None:
         """l2, then l1, each with random numbers of its own shift."""
@@ -526,6 +566,103 @@ class Net:
             change = moved() if self.optimizer == "nesterov" else v[at]
             w[at] = sat16(w[at] + ((change + (N >> (P - E))) >> E))
 
+    # ---- Batch normalisation ----
+
+    def sums(self, p: Layer, x: list[int]) -> list[int]:
+        z = [sum(self.seen(w) * a for w, a in zip(row, x, strict=True)) for row in p.U]
+        return [sat16(R(acc, self.fv(p) + p.fa - 11)) for acc in z]
+
+    def normal(self, mu: list[int], var: list[int], z: list[int]) -> list[int]:
+        found = []
+        for value, mean, variance in zip(z, mu, var, strict=True):
+            t, s = root(variance + 4096)
+            found.append(sat16(R(clamp(value - mean, -32767, 32767) * t, s + 3)))
+        return found
+
+    def scaled(self, p: Layer, normal: list[int]) -> list[int]:
+        c = 128 if self.q8 else 0
+        return [(g - c) * n + (b - c) * 2**12 for g, n, b in zip(p.G, normal, p.UB, strict=True)]
+
+    def average(self, values: Iterable[int]) -> int:
+        return (sum(values) + self.B // 2) // self.B
+
+    def learn(self) -> int:
+        """From the kept rows; how many numbers were drawn."""
+        rows, h, c = range(self.B), (self.B - 1).bit_length(), 128 if self.q8 else 0
+        hidden, top = self.layers[:-1], self.layers[-1]
+        xs, normals, means, variances = [[x for x, _ in self.kept]], [], [], []
+        for p, above in zip(hidden, self.layers[1:], strict=True):
+            z = [self.sums(p, x) for x in xs[-1]]
+            mu = [self.average(z[b][o] for b in rows) for o in range(p.K)]
+            var = []
+            for o in range(p.K):
+                d = [clamp(z[b][o] - mu[o], -32767, 32767) for b in rows]
+                var.append(self.average(R(v * v, h) for v in d) << h)
+            means.append(mu)
+            variances.append(var)
+            normals.append([self.normal(mu, var, row) for row in z])
+            accs = [self.scaled(p, n) for n in normals[-1]]
+            xs.append([[self.activate(acc, p.Fw + 12, above) for acc in row] for row in accs])
+        deltas: Rows = []
+        for x, (_, target) in zip(xs[-1], self.kept, strict=True):
+            top.acc = [
+                sum(self.seen(w) * a for w, a in zip(row, x, strict=True))
+                + self.seen(bias) * 2**top.fa
+                for row, bias in zip(top.U, top.UB, strict=True)
+            ]
+            wanted = target if self.real else target[0]
+            loss = self.measured(wanted)
+            if self.weights:
+                self.weighed(loss, wanted)
+            deltas.append(top.delta)
+        count = 0
+        changes = [(top, deltas, xs[-1], ([0], [0]))]
+        for i in range(len(hidden) - 1, -1, -1):
+            p, n = hidden[i], normals[i]
+            slopes = [self.delta_below(self.layers[i + 1], deltas[b], xs[i + 1][b]) for b in rows]
+            deltas = [[0] * p.K for _ in rows]
+            betas = [self.average(slopes[b][o] for b in rows) for o in range(p.K)]
+            gammas = [
+                sat16(self.average(R(slopes[b][o] * n[b][o], 12) for b in rows)) for o in range(p.K)
+            ]
+            for b, o in itertools.product(rows, range(p.K)):
+                t, s = root(variances[i][o] + 4096)
+                gain = sat16(R((p.G[o] - c) * t, 15))
+                left = sat16(slopes[b][o] - betas[o] - R(n[b][o] * gammas[o], 12))
+                deltas[b][o] = sat16(R(left * gain, s + p.Fw - 11))
+            changes.append((p, deltas, xs[i], (betas, gammas)))
+        for p, delta, x, (betas, gammas) in changes:
+            count += self.learn_layer(p, delta, x, betas, gammas)
+        for p, mu, var in zip(hidden, means, variances, strict=True):
+            for o in range(p.K):
+                p.mean[o] += ((mu[o] << 8) - p.mean[o]) >> 3
+                p.variance[o] += (var[o] - p.variance[o]) >> 3
+        return count
+
+    def learn_layer(
+        self, p: Layer, delta: Rows, x: Rows, betas: list[int], gammas: list[int]
+    ) -> int:
+        B, m = self.B, self.rates[self.stage]
+        _, P, q = self.shifts(p)
+        C = 2 ** min(15, 30 - (B - 1).bit_length() - max(p.hi, -p.lo).bit_length())
+        for o in range(p.K):
+            x1, x2 = self.draw(), self.draw()
+
+            def factor(slope: int, j: int, x1: int = x1) -> int:
+                return clamp((slope * m + wide(x1, q, j)) >> q, -C, C - 1)
+
+            F = [factor(delta[b][o], b) for b in range(B)]
+            self.decay(p, p.U[o], x2)
+            for j in range(p.n):
+                product = sum(F[b] * x[b][j] for b in range(B))
+                self.change(p, (p.U[o], p.v[o], p.g[o]), j, product, noise(x2, P, j), True, True)
+            product = (factor(betas[o], B) * B if p.activation else sum(F)) * 2**p.fa
+            self.change(p, (p.UB, p.vB, p.gB), o, product, noise(x2, P, p.n), True, True)
+            if p.activation:
+                product = factor(gammas[o], B + 1) * B * 2**p.fa
+                self.change(p, (p.G, p.vG, []), o, product, noise(x2, P, p.n + 1), True, True)
+        return 2 * p.K
+
     # ---- State ----
 
     def state(self) -> bytes:
@@ -534,6 +671,8 @@ class Net:
             numbers += [v for row in (*p.v, p.vB) for v in row] if self.slots else []
             numbers += [v for row in (*p.g, p.gB) for v in row] if self.gathers else []
         packed = struct.pack(f"<{len(numbers)}h", *numbers)
+        if self.norm:
+            packed += self.norm_state()
         if self.course:
             if self.until:
                 size = "BHI"[(self.until[-1] > 255) + (self.until[-1] > 65535)]
@@ -542,6 +681,27 @@ class Net:
             if self.course.schedule == "plateau":
                 packed += struct.pack("<IIB", self.total, self.best, self.waited)
         return packed + struct.pack("<3H", *self.order, self.x)
+
+    def norm_state(self) -> bytes:
+        packed = b""
+        for p in self.layers[:-1]:
+            slots = p.vG if self.slots else []
+            packed += struct.pack(f"<{p.K + len(slots)}h", *p.G, *slots)
+            packed += struct.pack(f"<{p.K}i{p.K}I", *p.mean, *p.variance)
+        first = self.layers[0]
+        size = "bBhH"[2 * (not self.q8) + (first.lo == 0)]
+        inputs = [a for x, _ in self.kept for a in x]
+        targets = [t for _, target in self.kept for t in target]
+        packed += struct.pack(f"<{len(inputs)}{size}", *inputs)
+        packed += struct.pack(f"<{len(targets)}{'h' if self.real else 'B'}", *targets)
+        return packed + struct.pack("<B", self.place)
+
+
+def root(x: int) -> tuple[int, int]:
+    s = (x.bit_length() - 1) // 2
+    y = x << (14 - 2 * s) if s < 7 else x >> (2 * s - 14)
+    low, high = (min(32767, near(2**17 / math.sqrt(i))) for i in (y >> 10, (y >> 10) + 1))
+    return low - ((low - high) * (y & 1023) >> 10), s
 
 
 def wide(x2: int, bits: int, j: int) -> int:

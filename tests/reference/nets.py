@@ -42,13 +42,14 @@ def plan(
     init: str = "glorot",
     epochs: int = 1,
     dropout: tuple[float, ...] = (),
+    batch_norm: bool = False,
     **train: Any,
 ) -> Plan:
     """The plan of a net on `data`; momentum is 0.9. `train`: more keys of [train]."""
     names = (activation,) * len(hidden) if isinstance(activation, str) else tuple(activation)
     project = Project(
         Path(),
-        NetSpec(tuple(hidden), names, loss, preset, init, dropout),
+        NetSpec(tuple(hidden), names, loss, preset, init, dropout, batch_norm),
         TrainSpec(optimizer, lr, 0.9, batch, epochs, 1, **train),
         DataSpec("drawn", 0.0, "none", "stream", None),
         BoardSpec("host"),

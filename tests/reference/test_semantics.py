@@ -56,6 +56,30 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
         compare(net, made, data, seed)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_batch_norm_by_hand(activation: str, preset: str) -> None:
+    """An epoch with each optimizer and loss, over batches, of which some end early, and rates."""
+    losses, optimizers = list(LOSSES), list(OPTIMIZERS)
+    start = list(ACTIVATIONS).index(activation)
+    for seed in range(start, start + len(losses)):
+        loss, optimizer = losses[seed % len(losses)], optimizers[seed % len(optimizers)]
+        real = LOSSES[loss].real_targets and seed % 2 == 1
+        task, batch = "regression" if real else "classification", (5, 4, 12, 2)[seed % 4]
+        kind, shape = ("range", "z-score")[seed % 2], ([3], [4, 3])[seed % 2]
+        lr, clip, l1 = (0.3, 0.01)[seed % 2], (0.0, 0.04)[seed // 2 % 2], (0.0, 0.003)[seed % 2]
+        data = dataset(seed, 4, 3, task, kind)
+        course = Course("cosine", 2) if seed % 3 == 2 else None
+        weights = () if real or seed % 3 == 1 else (1.0, 2.0, 0.5)
+        made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch, lr=lr,
+                    clip_value=clip, l1=l1, epochs=2, batch_norm=True, class_weights=weights,
+                    schedule="cosine" if course else "constant")  # fmt: skip
+        net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, lr, batch,
+                  ROWS, kind, real, course=course, clip=clip, l1=l1, norm=True,
+                  weights=weights)  # fmt: skip
+        compare(net, made, data, seed)
+
+
 COURSES = [
     {},
     {"warmup": 1.5, "lr_min": 0.01},

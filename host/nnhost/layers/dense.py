@@ -207,10 +207,14 @@ class Dense:
 
     def forward(self, fine: bool) -> Map:
         """Hidden layer: the activation of the sums, into a new buffer (see `Map.dst`)."""
+        return self.activate(self.sums(), self.sum_fraction, fine)
+
+    def activate(self, sums: Expr, fraction: int, fine: bool) -> Map:
+        """The activation of `sums` with `fraction` bits, into a new buffer."""
         p = self.plan
         assert p.activation is not None
         assert p.output is not None
-        value = ACTIVATIONS[p.activation].forward(self.sums(), self.sum_fraction, p.output, fine)
+        value = ACTIVATIONS[p.activation].forward(sums, fraction, p.output, fine)
         out = Buffer(
             f"activation{p.number}", (p.fan_out,), p.output.interval,
             doc=f"{p.activation} outputs of layer {p.number}, in 2^-{p.output.fraction}",
@@ -264,7 +268,7 @@ class Dense:
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
-        maps += [replace(m, when=last) for m in self._decays(draws, chosen)]
+        maps += [replace(m, when=last) for m in self.decays(draws, chosen)]
         most = chosen(f"clips{n}", p.clip) if p.clip else None
         clips = (None, most) if p.gathers else (most, None)
         one = 1 << p.input.fraction
@@ -278,9 +282,7 @@ class Dense:
             maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
         return maps
 
-    def _decays(
-        self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]
-    ) -> list[Map]:
+    def decays(self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]) -> list[Map]:
         """What an update takes from the weights, whatever their gradient; biases keep theirs."""
         p, o, j = self.plan, self.rows, self.columns
         weight = self.weight[o, j]
