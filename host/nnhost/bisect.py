@@ -204,7 +204,7 @@ class Course:
 
     def sample(self, visit: Visit) -> bytes:
         """The bytes that the board gets for it."""
-        return self.network.train.bytes(visit.row)
+        return self.network.sample(visit).bytes(0)
 
     def state(self, step: int) -> bytes:
         """The state after a step; of 0, after the reset."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnhost.augment import Augmentation
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
 from nnhost.data import Dataset, load
@@ -35,6 +36,7 @@ from nnhost.memory import IN_PLANES, MemoryPlan, make_memory, placed
 from nnhost.plan import Plan, Samples, make_plan
 from nnhost.probe import COUNTER, GUARD, SECTIONS, guard_function, probed
 from nnhost.project import Project, load_project
+from nnhost.train import Visit
 
 #: Sections that only a board which trains by itself (or the native engine) runs.
 SCHEDULED = ("pick", "report")
@@ -96,6 +98,19 @@ class Network:
     test: Samples
     validation: Samples | None = None
     """Held out of the training rows; None where none are."""
+    augmentation: Augmentation | None = None
+
+    def sample(self, visit: Visit) -> Samples:
+        """The one training sample that a step gets."""
+        if self.augmentation is None:
+            return self.train[visit.row : visit.row + 1]
+        return self.augmentation.row(self.train, visit.row, visit.epoch)
+
+    def samples(self, epoch: int) -> Samples:
+        """All training samples as an epoch, from 1 on, shows them."""
+        if self.augmentation is None:
+            return self.train
+        return self.augmentation.all(self.train, epoch)
 
     @property
     def standalone(self) -> bool:
@@ -141,7 +156,10 @@ def network_of(project: Project, data: Dataset, plan: Plan, program: Program) ->
     train = plan.samples(data.x_train, data.y_train)
     test = plan.samples(data.x_test, data.y_test)
     held = plan.samples(data.x_validation, data.y_validation) if len(data.x_validation) else None
-    return Network(project, plan, program, train, test, held)
+    augmentation = Augmentation.of(
+        project.data.augment, data.shape, plan.n_inputs, plan.layers[0].input, project.train.seed
+    )
+    return Network(project, plan, program, train, test, held, augmentation)
 
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:

@@ -95,6 +95,20 @@ class TrainSpec:
 
 
 @dataclass(frozen=True)
+class AugmentSpec:
+    """[data] augment: how training samples change from epoch to epoch."""
+
+    shift: int = 0
+    """Pixels that an image moves at most, down or up and right or left."""
+    flip: bool = False
+    """Whether half of the images are mirrored, left to right."""
+    noise: float = 0.0
+    """Standard deviation of normal noise, in units of the scaled inputs."""
+    scale: float = 0.0
+    """A sample is multiplied by 1 - scale to 1 + scale."""
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """[data]: where the samples come from and how they reach the board."""
 
@@ -107,6 +121,9 @@ class DataSpec:
     """Name of the CSV column to learn; None is the last one."""
     validation: float = 0.0
     """Share of the training rows held out to watch the training, 0 <= validation < 1."""
+    shape: tuple[int, ...] = ()
+    """Of an image: rows, columns and perhaps channels; () for what the source tells."""
+    augment: AugmentSpec = AugmentSpec()
 
 
 @dataclass(frozen=True)
@@ -258,6 +275,42 @@ def _class_weights(value: Any) -> str | tuple[float, ...]:
     raise _Invalid('"balanced", or a list of weights, a class each, not all of them 0')
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    numbers = isinstance(value, list) and all(type(n) is int and 1 <= n <= 4095 for n in value)
+    if numbers and len(value) in (2, 3):
+        return tuple(value)
+    raise _Invalid("rows, columns and perhaps channels of an image", "for example shape = [8, 8]")
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _Invalid("true or false")
+
+
+#: The keys of [data] augment.
+_AUGMENT: Mapping[str, Callable[[Any], Any]] = {
+    "shift": _integer(0, 4095),
+    "flip": _flag,
+    "noise": _from_0,
+    "scale": _share,
+}
+
+
+def _augment(value: Any) -> AugmentSpec:
+    if not isinstance(value, dict):
+        raise _Invalid(f"a table of {', '.join(_AUGMENT)}", "for example augment = { shift = 1 }")
+    checked = {}
+    for key, given in value.items():
+        if key not in _AUGMENT:
+            raise _Invalid(f"a table of {', '.join(_AUGMENT)}", nearest(key, _AUGMENT))
+        try:
+            checked[key] = _AUGMENT[key](given)
+        except _Invalid as invalid:
+            raise _Invalid(f"a table whose {key} is {invalid.allowed}") from None
+    return AugmentSpec(**checked)
+
+
 def _dropout(value: Any) -> float | tuple[float, ...]:
     if isinstance(value, list):
         return tuple(_share(share) for share in value)
@@ -308,6 +361,8 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "delivery": _Key("stream", _one_of(DELIVERIES)),
         "label": _Key(None, _text),
         "validation": _Key(0.0, _share),
+        "shape": _Key((), _shape),
+        "augment": _Key(AugmentSpec(), _augment),
     },
     "board": {"name": _Key(_Required('"simstc8"'), _text)},
     "build": {
@@ -370,7 +425,7 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
 #: What the host does while it streams samples, by section: a board that trains alone cannot.
 _OF_THE_HOST = {
     "train": ("early_stopping", "stop_loss", "max_steps", "max_time"),
-    "data": ("validation",),
+    "data": ("validation", "augment"),
 }
 
 
@@ -383,7 +438,7 @@ def _check_together(project: Project, settings: Sequence[_Setting]) -> None:
     if project.data.delivery == "flash":
         for section, keys in _OF_THE_HOST.items():
             for key in keys:
-                if getattr(getattr(project, section), key):
+                if getattr(getattr(project, section), key) != _KEYS[section][key].default:
                     raise UsageError(
                         f"{place(section, key)}: {key} is the host's part, and a board with"
                         ' delivery = "flash" trains alone',

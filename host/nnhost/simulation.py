@@ -80,8 +80,8 @@ def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Vis
 
 def make(simulator: Simulator, network: Network, visit: Visit) -> Step:
     """Let the simulator make a step."""
-    x, target = network.train.x[visit.row], network.train.target[visit.row]
-    return simulator.step(x, target, visit.first, visit.last)
+    sample = network.sample(visit)
+    return simulator.step(sample.x[0], sample.target[0], visit.first, visit.last)
 
 
 def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:
@@ -166,10 +166,12 @@ def train_native(
 
     began = monotonic()
     ending.begin()
-    epochs_a_stride = 1 if ending.looks else max(1, _STRIDE // plan.rows)
+    alike = network.augmentation is None and not ending.looks
+    epochs_a_stride = max(1, _STRIDE // plan.rows) if alike else 1
     while len(losses) < total:
         stride = min(epochs_a_stride * plan.rows, total - len(losses))
-        found = engine.train(network.train, epochs, stride) * plan.loss_scale
+        samples = network.samples(len(losses) // plan.rows + 1)
+        found = engine.train(samples, epochs, stride) * plan.loss_scale
         losses.extend(found.tolist())
         step = len(losses)
         on_steps(Progress(step, -(-step // plan.rows), losses[-1], None), losses[-stride:])

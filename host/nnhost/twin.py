@@ -228,12 +228,12 @@ class Twin:
 
     def _lead(self, total: int) -> Iterator[Outcome]:
         """Reset the board and stream the samples to it; the outcome of every step."""
-        plan, samples = self.network.plan, self.network.train
+        plan = self.network.plan
         session = self._open()
         session.reset(self.network.project.train.seed)
         checked = 0
         for visit in schedule(self._simulator, self.network, total):
-            sample = samples.bytes(visit.row)
+            sample = self.network.sample(visit).bytes(0)
             flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
             flags |= self._count
             report = session.step(visit.step, flags, sample, partial(self._rehearse, visit))
@@ -353,7 +353,7 @@ class Twin:
             return self._outcome(visit, printed, None)
         self._simulator.run("report")
         expected = TextStep(visit.step, int(self._simulator.memory["milli"]))
-        sample = self.network.train.bytes(visit.row)
+        sample = self.network.sample(visit).bytes(0)
         return self._outcome(visit, loss, self._differ(_at(visit, sample), line, expected))
 
     def _check_position(self, session: Session, step: int) -> DifferenceError | None:

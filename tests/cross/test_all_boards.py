@@ -72,6 +72,7 @@ def test_boards_regularise_as_simulated(board: str) -> None:
 
     overrides = ["net.dropout=0.25", "train.epochs=4", "train.early_stopping=1"]
     overrides += ["data.validation=0.2", "train.lr=0.3", "train.class_weights=[1, 0.5, 2]"]
+    overrides += ["data.augment={noise=0.1, scale=0.1}"]
     project = load_project(examples_dir() / "iris", overrides)
     wanted = simulate(project, engine="native")
     with virtual_board(project, board) as trained:

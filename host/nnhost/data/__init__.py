@@ -9,5 +9,6 @@ from __future__ import annotations
 from nnhost.data.dataset import Dataset, load
 from nnhost.data.scaling import Scaling
 from nnhost.data.sources import SHIPPED
+from nnhost.data.split import splitmix64
 
-__all__ = ["SHIPPED", "Dataset", "Scaling", "load"]
+__all__ = ["SHIPPED", "Dataset", "Scaling", "load", "splitmix64"]

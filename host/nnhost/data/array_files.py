@@ -74,7 +74,7 @@ def join(train: Samples, test: Samples, source: str) -> Samples:
             )
     x = np.concatenate([train.x, test.x])
     labels = np.concatenate([train.labels, test.labels])
-    return Samples(source, x, labels, train.features, held=len(test.x))
+    return Samples(source, x, labels, train.features, held=len(test.x), shape=train.shape)
 
 
 def _idx(file: BufferedIOBase, source: str) -> NDArray[Any]:
@@ -115,6 +115,7 @@ def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
         )
     if len(x) != len(y):
         raise NnhostError(f"{source}: {len(x)} samples, but {len(y)} labels")
+    shape = x.shape[1:] if x.ndim in (3, 4) else ()
     with np.errstate(over="ignore"):  # a long double too large becomes infinite, then refused
         x = x.reshape(len(x), -1)
         x = x if x.dtype == np.uint8 else x.astype(np.float64)
@@ -124,4 +125,4 @@ def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
             check_numbers(y.reshape(len(y), -1), lambda row, _: f"{source}: label {row}")
     if x.dtype != np.uint8:
         check_numbers(x, lambda row, column: f"{source}: value {column} of sample {row}")
-    return Samples(source, x, y, tuple(f"x{i}" for i in range(x.shape[1])))
+    return Samples(source, x, y, tuple(f"x{i}" for i in range(x.shape[1])), shape=shape)

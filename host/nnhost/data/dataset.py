@@ -43,6 +43,8 @@ class Dataset:
     """How raw targets became y_train; None for classification."""
     x_validation: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     y_validation: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
+    shape: tuple[int, ...] = ()
+    """Rows, columns and perhaps channels, if the inputs are an image's; () if that is not known."""
 
 
 def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
@@ -98,4 +100,5 @@ def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
         target_scaling=targets,
         x_validation=inputs.apply(samples.x[validation]),
         y_validation=y[validation],
+        shape=spec.shape or samples.shape,
     )

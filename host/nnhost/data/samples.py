@@ -28,6 +28,8 @@ class Samples:
     features: tuple[str, ...]
     held: int = 0
     """The last so many rows are for testing, as the source has them; 0: none is."""
+    shape: tuple[int, ...] = ()
+    """Of an image: rows, columns and perhaps channels; () where the source does not tell."""
 
 
 def missing(place: str) -> NnhostError:

@@ -29,12 +29,12 @@ def split(strata: NDArray[np.int64], share: float, seed: int) -> tuple[list[int]
 
 def _shuffled(rows: Iterable[int], stream: int) -> list[int]:
     numbers = np.fromiter(rows, np.uint64)
-    order = np.argsort(_splitmix64(numbers | np.uint64(stream << 32)))
+    order = np.argsort(splitmix64(numbers | np.uint64(stream << 32)))
     shuffled: list[int] = numbers[order].tolist()
     return shuffled
 
 
-def _splitmix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def splitmix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One step of the generator splitmix64, modulo 2^64: a bijection, so no two are equal."""
     numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
     numbers = (numbers ^ numbers >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
