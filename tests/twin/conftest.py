@@ -119,7 +119,7 @@ class FakeBoard:
     def on_hello(self, _: messages.Hello) -> messages.Message:
         state = self.simulator.state()
         return messages.Welcome(
-            messages.abi(), self.program, 64, self.sample_bytes, len(state), self.step_count,
+            messages.abi(), self.program, 64, 64, self.sample_bytes, len(state), self.step_count,
             state_digest(state), self.name.encode(),
         )  # fmt: skip
 
