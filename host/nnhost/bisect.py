@@ -510,7 +510,7 @@ def _explain_map(
     given: dict[str, Any],
 ) -> Finding:
     found = _finding(evidence, m.dst, there[m.dst.name], here[m.dst.name], by)
-    where = dict(zip((v.name for v in m.index), found.index, strict=True))
+    where = dict(zip((v.name for v in m.index), found.index[-len(m.index) or 1 :], strict=True))
     formula = f"{text(m.place)} = {text(m.expr)}"
     places = [f"{name} = {i}" for name, i in where.items()]
     file, line, code = _line_of(network, board, by, m)

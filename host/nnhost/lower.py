@@ -201,8 +201,7 @@ def _learn(
     behind = max(i for i, m in enumerate(sample) if m.dst in hidden) + 1
     gradients += batch.maps(sample[behind:])
     for above, norm, scale in zip(dense[:0:-1], norms[::-1], scales[::-1], strict=True):
-        *seen, back = above.backward(norm.dense)
-        gradients += batch.maps([*seen, replace(back, dst=norm.slope)])
+        gradients += batch.maps(above.backward(norm.dense))
         gradients += norm.backward_batch(batch, scale)
     update: list[Map] = []
     for layer, norm_ in zip(reversed(dense), [None, *reversed(norms)], strict=True):

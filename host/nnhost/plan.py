@@ -279,6 +279,7 @@ class Plan:
             "optimizer": self.optimizer,
             "momentum": self.momentum,
             "batch": self.batch,
+            "batch_norm": self.batch_norm,
             "schedule": list(self.pace.rates) if self.pace else [],
             "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
             "classes": list(self.classes),

@@ -16,6 +16,7 @@ from nnhost.boards import Board
 from nnhost.errors import DeviceError
 from nnhost.files import write_atomically
 from nnhost.generate import Network, prepare
+from nnhost.layers.batch_norm import MEAN_UNIT, VARIANCE_UNIT, fold
 from nnhost.link import Transport, read_text
 from nnhost.outcome import digest
 from nnhost.project import Project
@@ -87,17 +88,31 @@ def tensors(network: Network, state: bytes) -> saved.Arrays:
     """Every tensor of a state twice: as real numbers under its name, as integers with "_int".
 
     "weight1" is float64 of shape (outputs, inputs), "bias1" (outputs,); "velocity1" and
-    "bias_velocity1", or another slot's name, are there where the optimizer keeps them.
+    "bias_velocity1", or another slot's name, are there where the optimizer keeps them. Of a
+    normalised layer there are "gamma1" and its slots, "running_mean1" and "running_variance1", all
+    of shape (outputs,); its real weight and bias contain the normalisation by the running
+    statistics, so that activation(weight @ inputs + bias) is what the trained net computes.
     """
     values = unpack(network.program.state, state)
     found: saved.Arrays = {}
     for layer in network.plan.layers:
-        finer = 2.0 ** -(layer.weight_fraction + layer.extra)
-        slots = [f"{kind}{slot}" for slot in network.plan.slots for kind in ("", "bias_")]
-        for name in ("weight", "bias", *slots):
+        kinds = ("weight", "bias", "gamma") if layer.batch_norm else ("weight", "bias")
+        slot_units = 2.0 ** -(layer.weight_fraction + layer.extra)
+        units = {
+            f"{kind}_{slot}".removeprefix("weight_"): slot_units
+            for slot in network.plan.slots
+            for kind in kinds
+        }
+        if layer.batch_norm:
+            units |= {"running_mean": MEAN_UNIT, "running_variance": VARIANCE_UNIT}
+        for name in (*kinds, *units):
             integers: NDArray[np.int64] = values[f"{name}{layer.number}"]
-            found[f"{name}{layer.number}"] = (
-                integers * finer if name in slots else layer.real_weights(integers)
-            )
-            found[f"{name}{layer.number}_int"] = integers.astype(np.int16)
+            real = integers * units[name] if name in units else layer.real_weights(integers)
+            found[f"{name}{layer.number}"] = real
+            kept = np.int64 if name.startswith("running") else np.int16
+            found[f"{name}{layer.number}_int"] = integers.astype(kept)
+        if layer.batch_norm:
+            parts = ("weight", "bias", "gamma", "running_mean", "running_variance")
+            folded = fold(*(found[f"{name}{layer.number}"] for name in parts))
+            found[f"weight{layer.number}"], found[f"bias{layer.number}"] = folded
     return found

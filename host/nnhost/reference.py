@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
-from nnhost.layers.batch_norm import EPSILON, PACE, SUM_FRACTION, VARIANCE_FRACTION
-from nnhost.layers.batch_norm import FINER as FINER_MEAN
+from nnhost.layers.batch_norm import EPSILON, MEAN_UNIT, PACE, VARIANCE_UNIT
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.optimizers.base import GATHERED, VELOCITY
@@ -138,8 +137,8 @@ class Reference:
                 velocity = memory[f"gamma_{VELOCITY}{p.number}"] * unit
                 norm.velocity = velocity.astype(self.dtype)
             mean, variance = (memory[f"running_{s}{p.number}"] for s in ("mean", "variance"))
-            norm.mean = (mean * 2.0 ** -(SUM_FRACTION + FINER_MEAN)).astype(self.dtype)
-            norm.variance = (variance * 2.0**-VARIANCE_FRACTION).astype(self.dtype)
+            norm.mean = (mean * MEAN_UNIT).astype(self.dtype)
+            norm.variance = (variance * VARIANCE_UNIT).astype(self.dtype)
 
     @property
     def rate(self) -> float:
@@ -199,7 +198,7 @@ class Reference:
         return loss, delta
 
     def _deviation(self, variance: Real) -> Real:
-        return np.asarray(np.sqrt(variance + EPSILON * 2.0**-VARIANCE_FRACTION))
+        return np.asarray(np.sqrt(variance + EPSILON * VARIANCE_UNIT))
 
     def backward_batch(self, x: Real, y: list[Any]) -> BatchPass:
         """Losses and gradients of samples x (B, n) and classes or targets y, by the statistics of

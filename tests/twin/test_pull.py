@@ -10,8 +10,12 @@ from nnhost import saved
 from nnhost.boards import get
 from nnhost.errors import DeviceError, NnhostError
 from nnhost.generate import prepare
-from nnhost.pull import read_board
+from nnhost.paths import examples_dir
+from nnhost.project import load_project
+from nnhost.pull import read_board, tensors
+from nnhost.reference import Reference
 from nnhost.simulation import simulate
+from nnhost.simulator import Simulator
 
 from .conftest import FakeBoard, TextBoard
 
@@ -61,6 +65,28 @@ def test_weights_are_there_as_reals_and_as_integers(network, trained, pull, boar
             real = (integers - layer["weight_offset"]) / 2 ** layer["weight_fraction"]
             assert np.array_equal(file[name], real)
     assert "velocity1" not in file
+
+
+def test_batch_norm_is_folded_into_the_weights():
+    """The layers alone, without normalisation, compute what the trained net computes."""
+    overrides = ["net.batch_norm=true", "net.hidden=[6, 5]", "net.activation=tanh",
+                 "train.batch=8", "train.optimizer=momentum", "train.epochs=3"]  # fmt: skip
+    network = prepare(load_project(examples_dir() / "iris", overrides))
+    state = simulate(network.project, engine="native").state
+    file = tensors(network, state)
+    assert {file[f"{kind}velocity1"].size for kind in ("", "bias_", "gamma_")} == {24, 6}
+    simulator, reference = Simulator(network.program), Reference(network.plan)
+    simulator.set_state(state)
+    reference.load(simulator.memory)
+    x = network.plan.layers[0].input.real(network.train.x)
+    a = x
+    for n in (1, 2):
+        a = np.tanh(a @ file[f"weight{n}"].T + file[f"bias{n}"])
+    logits = a @ file["weight3"].T + file["bias3"]
+    np.testing.assert_allclose(logits, reference.forward(x)[1][-1], atol=1e-12)
+    samples = zip(network.train.x, network.train.target, strict=True)
+    board = [simulator.evaluate(x, y).prediction for x, y in samples]
+    assert np.mean(logits.argmax(axis=1) == board) > 0.98
 
 
 def test_velocities_are_there_where_the_optimizer_has_them(project, tmp_path):

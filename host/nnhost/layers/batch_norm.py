@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nnhost.fixed import saturate, signed
 from nnhost.ir import (
     INT16,
@@ -32,6 +35,8 @@ from nnhost.layers.dense import SLOTS, Dense, Step, noise, spread
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.roots import reciprocal_root, root_shift
 
+Real = NDArray[np.float64]
+
 #: Fraction bits of the sums before they are normalised, of which there are 16.
 SUM_FRACTION = 11
 #: Fraction bits of normalised sums, and of gamma's gradients.
@@ -44,8 +49,17 @@ EPSILON = 1 << (VARIANCE_FRACTION - 10)
 PACE = 3
 #: More fraction bits of a running mean than the sums have.
 FINER = 8
+#: What the integers of running statistics stand for.
+MEAN_UNIT, VARIANCE_UNIT = 2.0 ** -(SUM_FRACTION + FINER), 2.0**-VARIANCE_FRACTION
 #: Deviations from a mean are held within 15 bits and a sign.
 _DEVIATION = Interval(-INT16.hi, INT16.hi)
+
+
+def fold(weight: Real, bias: Real, gamma: Real, mean: Real, variance: Real) -> tuple[Real, Real]:
+    """Weights (K, n) and biases (K,) of the layer without normalisation that computes the same by
+    these statistics (K,), all in real numbers."""
+    scale = gamma / np.sqrt(variance + EPSILON * VARIANCE_UNIT)
+    return weight * scale[:, None], bias - scale * mean
 
 
 def average(row: Var, term: Expr) -> Expr:
@@ -84,16 +98,14 @@ class Scale:
 class BatchNorm:
     """The buffers of a normalised layer, all of shape (K,).
 
-    `sums`: of a sample; `normal`: the same normalised; `slope`: gradient at the layer's output,
-    where `dense.delta` is that at its sums. `gamma` and its `held` slots; beta is the layer's bias,
-    `gamma_slope` and `beta_slope` are their gradients. `running_mean`, `running_variance`: what a
-    single sample is normalised with; `mean`, `variance`: those of a batch.
+    `sums`: of a sample, and then the same normalised. `gamma` and its `held` slots; beta is the
+    layer's bias, `gamma_slope` and `beta_slope` are their gradients. `running_mean`,
+    `running_variance`: what a single sample is normalised with; `mean`, `variance`: those of a
+    batch.
     """
 
     dense: Dense
     sums: Buffer
-    normal: Buffer
-    slope: Buffer
     gamma: Buffer
     held: tuple[Buffer, ...]
     beta_slope: Buffer
@@ -120,9 +132,8 @@ class BatchNorm:
 
         return cls(
             dense,
-            temp("sums", INT16, f"sums of layer {n}, in 2^-{SUM_FRACTION}"),
-            temp("normal", INT16, f"the same normalised, in 2^-{NORMAL_FRACTION}"),
-            temp("slope", INT16, f"gradient at the output of layer {n}, in {slope}"),
+            temp("sums", INT16, f"sums of layer {n}, in 2^-{SUM_FRACTION}, then normalised, in"
+                 f" 2^-{NORMAL_FRACTION}"),
             state("gamma", INT16, f"scales of layer {n} less {p.offset}, in {point}"),
             tuple(state(f"gamma_{s}", INT16, f"{SLOTS[s]} of gamma, in {finer}") for s in slots),
             temp("beta_slope", INT16, f"mean gradient of beta, in {slope}"),
@@ -168,12 +179,12 @@ class BatchNorm:
         # The fractions of the deviation and of the variance's root cancel out.
         bits = scale.shift[o] + (15 - NORMAL_FRACTION)
         value = (deviation * scale.root[o] + (Const(1) << (bits - 1))) >> bits
-        return Map(self.normal.name, self.normal, (o,), saturate(value),
+        return Map(f"normal{self.dense.plan.number}", self.sums, (o,), saturate(value),
                    doc="(sum - mean) / sqrt(variance + epsilon)")  # fmt: skip
 
     def _activate(self, fine: bool) -> Map:
         d, o, p = self.dense, self.dense.rows, self.dense.plan
-        scaled = (self.gamma[o] - p.offset) * self.normal[o]
+        scaled = (self.gamma[o] - p.offset) * self.sums[o]
         shifted = scaled + (d.bias[o] - p.offset) * (1 << NORMAL_FRACTION)
         return d.activate(shifted, p.weight_fraction + NORMAL_FRACTION, fine)
 
@@ -209,9 +220,10 @@ class BatchNorm:
     # -- backward
 
     def backward_batch(self, batch: Batch, scale: Scale) -> list[Map]:
-        """From the gradients at the outputs to those at the sums, of all samples."""
+        """From the gradients at the outputs to those at the sums, of all samples, in place."""
         p, o, b = self.dense.plan, self.dense.rows, batch.row
-        slope, normals = batch.each(self.slope[o]), batch.each(self.normal[o])
+        delta = batch.of(self.dense.delta)
+        slope, normals = delta[b, o], batch.each(self.sums[o])
         along = rounded_shift(slope * normals, NORMAL_FRACTION)
         gain = Buffer(f"gain{p.number}", (p.fan_out,), INT16, doc="gamma times the roots")
         gained = rounded_shift((self.gamma[o] - p.offset) * scale.root[o], 15)
@@ -223,8 +235,7 @@ class BatchNorm:
             Map(self.beta_slope.name, self.beta_slope, (o,), average(b, slope)),
             Map(self.gamma_slope.name, self.gamma_slope, (o,), saturate(average(b, along))),
             Map(gain.name, gain, (o,), saturate(gained)),
-            Map(f"batch_{self.dense.delta.name}", batch.of(self.dense.delta), (b, o),
-                saturate(value), doc="gradient at the sums"),
+            Map(f"normal_{delta.name}", delta, (b, o), saturate(value), doc="gradient at the sums"),
         ]  # fmt: skip
 
     def follow(self) -> list[Map]:
