@@ -36,6 +36,8 @@ static NN_XDATA uint8_t reply_size;
 static NN_XDATA uint16_t session;  /* 0: none since the board started */
 static NN_XDATA uint16_t sequence; /* number of the request that `reply` answers */
 
+static NN_XDATA uint8_t unsettled; /* 1: the state has been written, and no step resumed from */
+
 static NN_XDATA uint16_t executed; /* requests carried out */
 static NN_XDATA uint16_t corrupt;  /* frames that did not pass the checks */
 static NN_XDATA uint32_t spent;    /* in steps and forward passes, by the port's clock */
@@ -47,9 +49,11 @@ static uint16_t get16(const NN_XDATA uint8_t *from) {
     return (uint16_t)(from[0] | ((uint16_t)from[1] << 8));
 }
 
+#if !NN_STANDALONE
 static uint32_t get32(const NN_XDATA uint8_t *from) {
     return ((uint32_t)get16(from + 2) << 16) | get16(from);
 }
+#endif
 
 /* An offset in the state. What nn_offset_t cannot hold lies behind every end, as 0xFFFF does. */
 static nn_offset_t get_offset(const NN_XDATA uint8_t *from) {
@@ -219,9 +223,12 @@ static uint8_t store(const NN_CODE nn_segment_t *map, nn_offset_t total, nn_offs
     return 1U;
 }
 
-/* The same for a part of a sample, whose offset stands before it. */
+/* The same for a part of a sample, whose offset stands before it; the last must make it sound. */
 static uint8_t store_sample(uint8_t at, uint8_t last) {
-    return store(nn_sample_map, NN_SAMPLE_BYTES, get16(request + at - 2U), at, last);
+    if (store(nn_sample_map, NN_SAMPLE_BYTES, get16(request + at - 2U), at, last) == 0U) {
+        return 0U;
+    }
+    return (last != 0U) ? nn_sound_sample() : 1U;
 }
 
 static uint8_t step(void) {
@@ -229,7 +236,8 @@ static uint8_t step(void) {
     return refuse(NN_REASON_STANDALONE);
 #else
     const uint8_t flags = request[AT_PAYLOAD + NN_MSG_STEP_FLAGS];
-    if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
+    if ((unsettled != 0U) ||
+        (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL))) {
         return refuse(NN_REASON_STEP);
     }
     if (store_sample(AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
@@ -257,6 +265,9 @@ static uint8_t step(void) {
 }
 
 static uint8_t evaluate(void) {
+    if (unsettled != 0U) {
+        return refuse(NN_REASON_STEP);
+    }
     if (store_sample(AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
@@ -285,6 +296,33 @@ static uint8_t read_state(void) {
         reply[AT_PAYLOAD + i] = nn_map_get();
     }
     return size;
+}
+
+static uint8_t write_state(void) {
+#if NN_STANDALONE
+    return refuse(NN_REASON_STANDALONE);
+#else
+    const nn_offset_t offset = get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET);
+    const uint8_t at = AT_PAYLOAD + NN_MSG_WRITE_SIZE;
+    if (store(nn_state_map, NN_STATE_BYTES, offset, at, 0U) == 0U) {
+        return refuse(NN_REASON_RANGE);
+    }
+    unsettled = 1U;
+    return 0U;
+#endif
+}
+
+static uint8_t resume(void) {
+#if NN_STANDALONE
+    return refuse(NN_REASON_STANDALONE);
+#else
+    if (nn_sound_state() == 0U) {
+        return refuse(NN_REASON_RANGE);
+    }
+    unsettled = 0U;
+    nn_train_steps = get32(request + AT_PAYLOAD + NN_MSG_RESUME_STEP);
+    return 0U;
+#endif
 }
 
 static uint8_t verify(void) {
@@ -318,6 +356,7 @@ static uint8_t execute(void) {
         return refuse(NN_REASON_STANDALONE);
 #else
         nn_train_reset(get16(request + AT_PAYLOAD + NN_MSG_RESET_SEED));
+        unsettled = 0U;
         break;
 #endif
     case NN_MSG_SAMPLE:
@@ -332,15 +371,9 @@ static uint8_t execute(void) {
     case NN_MSG_READ:
         return read_state();
     case NN_MSG_WRITE:
-        if (store(nn_state_map, NN_STATE_BYTES,
-                  get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET),
-                  AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
-            return refuse(NN_REASON_RANGE);
-        }
-        break;
+        return write_state();
     case NN_MSG_RESUME:
-        nn_train_steps = get32(request + AT_PAYLOAD + NN_MSG_RESUME_STEP);
-        break;
+        return resume();
     case NN_MSG_VERIFY:
         return verify();
     default: /* NN_MSG_RESTART: done by nn_link_serve, after the reply */

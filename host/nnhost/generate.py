@@ -20,12 +20,12 @@ from nnhost.augment import Augmentation
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
 from nnhost.data import Dataset, load
-from nnhost.emit_c import Function, c_name, declaration, literal, sections, table_definition
+from nnhost.emit_c import Function, c_name, declaration, literal, loop, sections, table_definition
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
 from nnhost.errors import NnhostError
 from nnhost.faults import injected
-from nnhost.ir import Buffer, Interval, Program, c_type
+from nnhost.ir import C_TYPES, Buffer, Interval, Program, Var, c_type
 from nnhost.kernels import RULES
 from nnhost.kernels.mcs51_asm import pass_file
 from nnhost.kernels.planes import Planes
@@ -296,6 +296,8 @@ def header_file(plan: Plan, program: Program, target: Target, planes: Planes | N
         ("void nn_backward(void);", "gradients at the hidden layers"),
         ("void nn_update(void);", "gradients into the weights"),
         ("void nn_set_batch(uint8_t first, uint8_t last);", "the sample's place in its batch"),
+        ("uint8_t nn_sound_sample(void);", "1 if the sample is within its bounds"),
+        ("uint8_t nn_sound_state(void);", "1 if the state is within its bounds"),
         ("uint32_t nn_report_loss(void);", f"of the sample, in {plan.loss_scale:.6g}"),
         ("uint16_t nn_report_prediction(void);", "predicted class"),
     ]
@@ -386,8 +388,28 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
         in_planes(planes) if planes else target.writer,
         {name: p.calls for name, p in memory.passes.items()}, guards,
     )  # fmt: skip
+    lines += _sound("nn_sound_sample", program.sample)
+    lines += _sound("nn_sound_state", [b for b in program.state if b.role == "state"])
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _sound(name: str, buffers: Iterable[Buffer]) -> list[str]:
+    """The function that tells whether what a host has written is within the proven bounds, on which
+    the arithmetic, and with it the memory, relies. Types see to most of that."""
+    lines = [f"uint8_t {name}(void) {{"]
+    for b in buffers:
+        held = C_TYPES[b.c_type]
+        code = c_name(b) + "".join(f"[i{at}]" if n > 1 else "[0]" for at, n in enumerate(b.shape))
+        least = [f"{code} < {literal(b.interval.lo, b.c_type)}"] * (b.interval.lo > held.lo)
+        most = [f"{code} > {literal(b.interval.hi, b.c_type)}"] * (b.interval.hi < held.hi)
+        if outside := [*least, *most]:
+            condition = outside[0] if len(outside) == 1 else f"({') || ('.join(outside)})"
+            inner = [f"if ({condition}) {{", "    return 0U;", "}"]
+            for at, extent in reversed(list(enumerate(b.shape))):
+                inner = loop(Var(f"i{at}", extent), inner)
+            lines += [f"    {line}" for line in inner]
+    return [*lines, "    return 1U;", "}", ""]
 
 
 def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -> str:

@@ -279,6 +279,17 @@ void nn_update(void) {
     nn_map_pad_draws();
 }
 
+uint8_t nn_sound_sample(void) {
+    if (nn_target > 2U) {
+        return 0U;
+    }
+    return 1U;
+}
+
+uint8_t nn_sound_state(void) {
+    return 1U;
+}
+
 void nn_set_batch(uint8_t first, uint8_t last) {
     nn_first = first;
     nn_last = last;

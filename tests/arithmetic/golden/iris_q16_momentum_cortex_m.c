@@ -411,6 +411,22 @@ void nn_update(void) {
     nn_map_pad_draws();
 }
 
+uint8_t nn_sound_sample(void) {
+    for (uint8_t i0 = 0U; i0 < 4U; i0++) {
+        if ((nn_x[i0] < -4096) || (nn_x[i0] > 4095)) {
+            return 0U;
+        }
+    }
+    if (nn_target > 2U) {
+        return 0U;
+    }
+    return 1U;
+}
+
+uint8_t nn_sound_state(void) {
+    return 1U;
+}
+
 void nn_set_batch(uint8_t first, uint8_t last) {
     (void)first;
     (void)last;

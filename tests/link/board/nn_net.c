@@ -38,6 +38,10 @@ void nn_epoch(void) { order = nn_prng_next(); }
 
 void nn_pick(void) { row = (uint16_t)((position ^ order) & (NN_ORDER_SIZE - 1U)); }
 
+uint8_t nn_sound_sample(void) { return 1U; }
+
+uint8_t nn_sound_state(void) { return (order != 0xBAD0U) ? 1U : 0U; }
+
 void nn_forward(void) {
     uint8_t i;
     uint8_t sum = 1U;

@@ -23,6 +23,8 @@ uint32_t nn_report_loss(void);
 uint16_t nn_report_prediction(void);
 uint32_t nn_report_milli(void);
 void nn_set_batch(uint8_t first, uint8_t last);
+uint8_t nn_sound_sample(void);
+uint8_t nn_sound_state(void);
 void nn_set_position(uint16_t position);
 uint16_t nn_get_row(void);
 void nn_load_row(uint16_t row);
