@@ -9,7 +9,7 @@ help:
 	@echo "make test      set up, then run every check and test"
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
-	@echo "make fuzz      thousands of drawn nets instead of hundreds"
+	@echo "make fuzz      thousands of drawn nets, a hundred million frames, a million files of each kind"
 	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
 	@echo "make engine    the native engine against numpy, float32 in C and PyTorch: bench/engine.md"
@@ -32,6 +32,7 @@ verify: setup
 
 fuzz: setup
 	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py
+	NNHOST_FUZZ_FRAMES=100000000 .venv/bin/pytest -n 2 tests/fuzz
 	HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest -n 2 tests/arithmetic/test_ir.py tests/project tests/data
 
 faults: setup

@@ -36,7 +36,12 @@ static NN_XDATA uint8_t reply_size;
 static NN_XDATA uint16_t session;  /* 0: none since the board started */
 static NN_XDATA uint16_t sequence; /* number of the request that `reply` answers */
 
+#if NN_BOUNDED_STATE && !NN_STANDALONE
 static NN_XDATA uint8_t unsettled; /* 1: the state has been written, and no step resumed from */
+#define SET_UNSETTLED(value) unsettled = (value)
+#else
+#define SET_UNSETTLED(value)
+#endif
 
 static NN_XDATA uint16_t executed; /* requests carried out */
 static NN_XDATA uint16_t corrupt;  /* frames that did not pass the checks */
@@ -49,7 +54,7 @@ static uint16_t get16(const NN_XDATA uint8_t *from) {
     return (uint16_t)(from[0] | ((uint16_t)from[1] << 8));
 }
 
-#if !NN_STANDALONE
+#if !NN_STANDALONE || (NN_STATE_BYTES >= 0xFFFFU)
 static uint32_t get32(const NN_XDATA uint8_t *from) {
     return ((uint32_t)get16(from + 2) << 16) | get16(from);
 }
@@ -228,16 +233,17 @@ static uint8_t store_sample(uint8_t at, uint8_t last) {
     if (store(nn_sample_map, NN_SAMPLE_BYTES, get16(request + at - 2U), at, last) == 0U) {
         return 0U;
     }
+#if NN_BOUNDED_SAMPLE
     return (last != 0U) ? nn_sound_sample() : 1U;
+#else
+    return 1U;
+#endif
 }
 
+#if !NN_STANDALONE
 static uint8_t step(void) {
-#if NN_STANDALONE
-    return refuse(NN_REASON_STANDALONE);
-#else
     const uint8_t flags = request[AT_PAYLOAD + NN_MSG_STEP_FLAGS];
-    if ((unsettled != 0U) ||
-        (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL))) {
+    if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
         return refuse(NN_REASON_STEP);
     }
     if (store_sample(AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
@@ -261,13 +267,10 @@ static uint8_t step(void) {
         spent += nn_port_clock_stop();
     }
     return NN_MSG_REPORT_SIZE;
-#endif
 }
+#endif
 
 static uint8_t evaluate(void) {
-    if (unsettled != 0U) {
-        return refuse(NN_REASON_STEP);
-    }
     if (store_sample(AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
@@ -298,33 +301,6 @@ static uint8_t read_state(void) {
     return size;
 }
 
-static uint8_t write_state(void) {
-#if NN_STANDALONE
-    return refuse(NN_REASON_STANDALONE);
-#else
-    const nn_offset_t offset = get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET);
-    const uint8_t at = AT_PAYLOAD + NN_MSG_WRITE_SIZE;
-    if (store(nn_state_map, NN_STATE_BYTES, offset, at, 0U) == 0U) {
-        return refuse(NN_REASON_RANGE);
-    }
-    unsettled = 1U;
-    return 0U;
-#endif
-}
-
-static uint8_t resume(void) {
-#if NN_STANDALONE
-    return refuse(NN_REASON_STANDALONE);
-#else
-    if (nn_sound_state() == 0U) {
-        return refuse(NN_REASON_RANGE);
-    }
-    unsettled = 0U;
-    nn_train_steps = get32(request + AT_PAYLOAD + NN_MSG_RESUME_STEP);
-    return 0U;
-#endif
-}
-
 static uint8_t verify(void) {
     reply[AT_TYPE] = NN_MSG_STATE;
     put32(reply + AT_PAYLOAD + NN_MSG_STATE_STEP, nn_train_steps);
@@ -347,16 +323,43 @@ static uint8_t execute(void) {
     if ((uint8_t)(request[AT_LENGTH] - NN_HEADER_BYTES) < least[type - 1U]) {
         return refuse(NN_REASON_RANGE);
     }
+#if NN_STANDALONE
+    if ((type == NN_MSG_RESET) || (type == NN_MSG_STEP) || (type == NN_MSG_WRITE) ||
+        (type == NN_MSG_RESUME)) {
+        return refuse(NN_REASON_STANDALONE);
+    }
+#elif NN_BOUNDED_STATE
+    if ((unsettled != 0U) && ((type == NN_MSG_STEP) || (type == NN_MSG_EVALUATE))) {
+        return refuse(NN_REASON_STEP);
+    }
+#endif
     reply[AT_TYPE] = NN_MSG_DONE;
     switch (type) {
     case NN_MSG_HELLO:
         return welcome();
+#if !NN_STANDALONE
     case NN_MSG_RESET:
-#if NN_STANDALONE
-        return refuse(NN_REASON_STANDALONE);
-#else
         nn_train_reset(get16(request + AT_PAYLOAD + NN_MSG_RESET_SEED));
-        unsettled = 0U;
+        SET_UNSETTLED(0U);
+        break;
+    case NN_MSG_STEP:
+        return step();
+    case NN_MSG_WRITE:
+        if (store(nn_state_map, NN_STATE_BYTES,
+                  get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET),
+                  AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
+            return refuse(NN_REASON_RANGE);
+        }
+        SET_UNSETTLED(1U);
+        break;
+    case NN_MSG_RESUME:
+#if NN_BOUNDED_STATE
+        if (nn_sound_state() == 0U) {
+            return refuse(NN_REASON_RANGE);
+        }
+#endif
+        SET_UNSETTLED(0U);
+        nn_train_steps = get32(request + AT_PAYLOAD + NN_MSG_RESUME_STEP);
         break;
 #endif
     case NN_MSG_SAMPLE:
@@ -364,16 +367,10 @@ static uint8_t execute(void) {
             return refuse(NN_REASON_RANGE);
         }
         break;
-    case NN_MSG_STEP:
-        return step();
     case NN_MSG_EVALUATE:
         return evaluate();
     case NN_MSG_READ:
         return read_state();
-    case NN_MSG_WRITE:
-        return write_state();
-    case NN_MSG_RESUME:
-        return resume();
     case NN_MSG_VERIFY:
         return verify();
     default: /* NN_MSG_RESTART: done by nn_link_serve, after the reply */

@@ -225,6 +225,8 @@ def config_file(
         ("NN_SAMPLE_BYTES", f"{sample}U", "inputs and target"),
         ("NN_KERNELS", str(int(bool(target.kernels))), "uses the tuned kernels"),
         ("NN_STANDALONE", "1" if target.standalone else "0", "trains by itself from reset"),
+        ("NN_BOUNDED_SAMPLE", str(int(bool(_bounded(program.sample)))), "has nn_sound_sample"),
+        ("NN_BOUNDED_STATE", str(int(bool(_bounded(program.state)))), "has nn_sound_state"),
         ("NN_ROWS", f"{plan.rows}U", "training rows"),
         ("NN_BATCH", f"{plan.batch}U", "rows a batch"),
         *((name.upper(), "1", "is called") for name in kernels),
@@ -296,11 +298,13 @@ def header_file(plan: Plan, program: Program, target: Target, planes: Planes | N
         ("void nn_backward(void);", "gradients at the hidden layers"),
         ("void nn_update(void);", "gradients into the weights"),
         ("void nn_set_batch(uint8_t first, uint8_t last);", "the sample's place in its batch"),
-        ("uint8_t nn_sound_sample(void);", "1 if the sample is within its bounds"),
-        ("uint8_t nn_sound_state(void);", "1 if the state is within its bounds"),
         ("uint32_t nn_report_loss(void);", f"of the sample, in {plan.loss_scale:.6g}"),
         ("uint16_t nn_report_prediction(void);", "predicted class"),
     ]
+    if _bounded(program.sample):
+        functions.append(("uint8_t nn_sound_sample(void);", "1 if a sample is within its bounds"))
+    if _bounded(program.state):
+        functions.append(("uint8_t nn_sound_state(void);", "1 if the state is within its bounds"))
     if target.schedule:
         functions += [
             ("void nn_pick(void);", "position to row"),
@@ -389,27 +393,33 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
         {name: p.calls for name, p in memory.passes.items()}, guards,
     )  # fmt: skip
     lines += _sound("nn_sound_sample", program.sample)
-    lines += _sound("nn_sound_state", [b for b in program.state if b.role == "state"])
+    lines += _sound("nn_sound_state", program.state)
     lines += _accessors(plan, program, target)
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _bounded(buffers: Iterable[Buffer]) -> list[Buffer]:
+    """Those that a host writes and whose type holds more than the values that they may have."""
+    return [b for b in buffers if b.role != "temp" and b.interval != C_TYPES[b.c_type]]
+
+
 def _sound(name: str, buffers: Iterable[Buffer]) -> list[str]:
     """The function that tells whether what a host has written is within the proven bounds, on which
-    the arithmetic, and with it the memory, relies. Types see to most of that."""
+    the arithmetic, and with it the memory, relies. None where the types see to that."""
     lines = [f"uint8_t {name}(void) {{"]
-    for b in buffers:
+    bounded = _bounded(buffers)
+    for b in bounded:
         held = C_TYPES[b.c_type]
         code = c_name(b) + "".join(f"[i{at}]" if n > 1 else "[0]" for at, n in enumerate(b.shape))
         least = [f"{code} < {literal(b.interval.lo, b.c_type)}"] * (b.interval.lo > held.lo)
         most = [f"{code} > {literal(b.interval.hi, b.c_type)}"] * (b.interval.hi < held.hi)
-        if outside := [*least, *most]:
-            condition = outside[0] if len(outside) == 1 else f"({') || ('.join(outside)})"
-            inner = [f"if ({condition}) {{", "    return 0U;", "}"]
-            for at, extent in reversed(list(enumerate(b.shape))):
-                inner = loop(Var(f"i{at}", extent), inner)
-            lines += [f"    {line}" for line in inner]
-    return [*lines, "    return 1U;", "}", ""]
+        outside = [*least, *most]
+        condition = outside[0] if len(outside) == 1 else f"({') || ('.join(outside)})"
+        inner = [f"if ({condition}) {{", "    return 0U;", "}"]
+        for at, extent in reversed(list(enumerate(b.shape))):
+            inner = loop(Var(f"i{at}", extent), inner)
+        lines += [f"    {line}" for line in inner]
+    return [*lines, "    return 1U;", "}", ""] if bounded else []
 
 
 def passes_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -> str:

@@ -307,3 +307,27 @@ def test_a_slow_board_is_waited_for(line, model):
     session.verify()
     session.verify()
     assert session.counters.retries == before
+
+
+def test_a_state_that_was_written_must_be_resumed_from(session, model):
+    sample = bytes(41)
+    session.write_state(model.state(), 0)
+    session._ask(messages.Write(0, b"\1"), messages.Done)
+
+    with pytest.raises(DeviceError, match="refused STEP: it is at another step"):
+        session.step(1, 0, sample)
+    with pytest.raises(DeviceError, match="refused EVALUATE"):
+        session.evaluate(sample)
+    session._ask(messages.Resume(0), messages.Done)
+    assert session.step(1, 0, sample).step == 1
+
+
+def test_a_state_that_cannot_be_is_refused(session, model):
+    unsound = model.state()[:-2] + 0xBAD0.to_bytes(2, "little")  # see nn_sound_state
+
+    with pytest.raises(DeviceError, match="refused RESUME"):
+        session.write_state(unsound, 0)
+    with pytest.raises(DeviceError, match="refused STEP"):
+        session.step(1, 0, bytes(41))
+    session.reset(7)
+    assert session.step(1, 0, bytes(41)).step == 1

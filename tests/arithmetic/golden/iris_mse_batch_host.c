@@ -286,10 +286,6 @@ uint8_t nn_sound_sample(void) {
     return 1U;
 }
 
-uint8_t nn_sound_state(void) {
-    return 1U;
-}
-
 void nn_set_batch(uint8_t first, uint8_t last) {
     nn_first = first;
     nn_last = last;

@@ -16,6 +16,8 @@
 #endif
 #define NN_BAUD 115200UL
 #define NN_CLOCK_HZ 11059200UL
+#define NN_BOUNDED_SAMPLE 1
+#define NN_BOUNDED_STATE 1
 #define NN_ROWS 5U
 #define NN_ORDER_SIZE 8U
 #define NN_BATCH 2U
