@@ -22,6 +22,7 @@ import numpy as np
 from nnhost.apart import flashed_apart
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
+from nnhost.curvature import curvature_of
 from nnhost.difference import differing
 from nnhost.errors import CapacityError, DeviceError, UsageError
 from nnhost.files import write_atomically
@@ -184,6 +185,7 @@ class Course:
         self._kept = [self._simulator.state()]
         self._ahead = rehearse(self._simulator, network, total)
         self._again = Simulator(network.program)
+        self._curvature = curvature_of(network)
 
     def extend(self, step: int) -> None:
         """Know the steps up to this one."""
@@ -212,10 +214,26 @@ class Course:
         kept = step // _STRIDE
         self._again.set_state(self._kept[kept])
         for visit in self.visits[kept * _STRIDE : step]:
+            if self._curvature and self._curvature.due(visit.step):
+                self._curvature.refresh(self._again.memory)
             if visit.opens:
                 self._again.epoch()
             make(self._again, self.network, visit)
         return self._again.state()
+
+    def before(self, step: int) -> bytes:
+        """The state that a step begins with."""
+        state = self.state(step - 1)
+        if self._curvature and self._curvature.due(step):
+            state = self._curvature.refreshed(state)
+        return state
+
+    def written(self, step: int) -> tuple[bytes, int] | None:
+        """What the host writes into the state before a step, and where."""
+        curvature = self._curvature
+        if curvature is None or not curvature.due(step):
+            return None
+        return self.before(step)[curvature.begin : curvature.end], curvature.begin
 
 
 class _Differs(Exception):
@@ -280,6 +298,8 @@ class _Search:
     def _step(self, step: int) -> Report:
         visit = self.course.visit(step)
         ahead = partial(self.course.extend, min(step + 1, self.course.total))
+        if written := self.course.written(step):
+            self.session.overwrite(*written, step - 1)
         return self.session.step(step, _flags(visit), self.course.sample(visit), ahead)
 
     def _restore(self) -> None:
@@ -301,7 +321,7 @@ class _Search:
         report, expected = self._step(step), self.course.reports[step - 1]
         after = self.session.read_state()
         same = report == expected and after == self.course.state(step)
-        evidence = self._evidence(ONCE if same else STEP, step, self.course.state(step - 1), after)
+        evidence = self._evidence(ONCE if same else STEP, step, self.course.before(step), after)
         facts = [
             f"{name} {_shown(name, value)} instead of {_shown(name, getattr(expected, name))}"
             for name, value in vars(report).items()

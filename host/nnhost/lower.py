@@ -158,6 +158,7 @@ def _lower(plan: Plan) -> Program:
             *(b for d in dense for b in d.slots),
             *(b for norm in norms for b in norm.state),
             *(m.dst for m in kept),
+            *(b for d in dense for b in d.inverses),
             *(paced.state if paced else ()),
             order,
             PRNG_STATE,

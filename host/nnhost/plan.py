@@ -30,10 +30,15 @@ MAX_FAN_IN = 4095
 MAX_ROWS = 65535
 MAX_NORM_BATCH = 4096
 LEAST_BITS = 6
-#: The least factor of a decay: smaller ones say too little of it.
-LEAST_DECAY = 16
 #: Rows that are quantised at once: the arrays on the way have eight times the bytes of the result.
 _BLOCK = 1024
+#: The least factor of a decay: smaller ones say too little of it.
+LEAST_DECAY = 16
+#: Inverse factors of K-FAC stay within 2^INVERSE, and have so many bits at least.
+INVERSE = 4
+LEAST_INVERSE_BITS = 8
+#: Deltas may grow by 2^COARSER when they are multiplied with theirs.
+COARSER = 2
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,17 @@ class Decay:
 
 
 @dataclass(frozen=True)
+class Curvature:
+    """Formats of a layer's inverse factors for K-FAC, int16, shapes (fan_in + 1, fan_in + 1) and
+    (fan_out, fan_out). Inputs have `finer` more fraction bits once they have been multiplied with
+    theirs, deltas COARSER fewer."""
+
+    inputs: Format
+    outputs: Format
+    finer: int
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """One dense layer: out = activation(W in + b), all in integers.
 
@@ -86,7 +102,7 @@ class LayerPlan:
     the slot if the optimizer `gathers` batches, else of the product of factor and input.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without. `keep`: 256ths of the
     outputs that dropout keeps, 0 without dropout. `batch_norm`: the sums are normalised before the
-    activation, and the biases are added after that.
+    activation, and the biases are added after that. `curvature`: of K-FAC.
     """
 
     number: int
@@ -112,6 +128,7 @@ class LayerPlan:
     gathers: bool = False
     keep: int = 0
     batch_norm: bool = False
+    curvature: Curvature | None = None
 
     @property
     def offset(self) -> int:
@@ -337,6 +354,22 @@ def _check_rate(lr: float, shift: int, finer: int, number: int) -> None:
         )
 
 
+def _curvature(given: Format, fan_in: int, fan_out: int, finer: int, number: int) -> Curvature:
+    """Inverse factors with as many bits as sums over them leave in 32, and range INVERSE."""
+    low, high = given.interval
+    largest = max(-low, high) * fan_in + (1 << given.fraction)
+    inputs, outputs = (min(15, 31 - n.bit_length()) for n in (largest, fan_out << 15))
+    if min(inputs, outputs) < LEAST_INVERSE_BITS:
+        raise UsageError(
+            f"layer {number} of {fan_in} inputs and {fan_out} units is too large for kfac: 32 bits"
+            f" leave its inverse factors less than {LEAST_INVERSE_BITS}",
+            help="use fewer units, or another [train] optimizer",
+        )
+    return Curvature(
+        Format(signed(inputs), inputs - INVERSE), Format(signed(outputs), outputs - INVERSE), finer
+    )
+
+
 def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | None:
     """The decay of `weight` times the rates, below 2^(8 - least); None for none. Refuses what has
     no room."""
@@ -432,6 +465,11 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             f"{loss.name} has no label smoothing",
             help='set loss = "softmax-cross-entropy" in [net], or label_smoothing = 0 in [train]',
         )
+    if optimizer.curved and net.batch_norm:
+        raise UsageError(
+            f"{optimizer.name} turns the gradient of each sample, and batch_norm has one a batch",
+            help="set batch_norm = false in [net], or choose another [train] optimizer",
+        )
     if rows > MAX_ROWS:
         raise UsageError(
             f"{rows} training rows; at most {MAX_ROWS} are supported",
@@ -486,6 +524,12 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             seen_delta_shift, seen_delta = 15 - bits, signed(bits)
         # Shift of the whole update, from delta * m * input to units of the weight.
         whole = delta_fraction + rate[1] + given.fraction - fraction
+        curvature = None
+        if optimizer.curved:
+            # The eight bits of an input in q8 are few for one that takes all directions alike.
+            more = 4 if preset.seen_shift else 0
+            curvature = _curvature(given, fan_in, fan_out, more, n + 1)
+            whole -= COARSER
         extra, product = 0, 8
         if optimizer.slots(gathered, train.clip_value > 0):
             extra = min(6, max(0, whole - 8 - 12))
@@ -498,6 +542,8 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             # Enough bits for the momentum, and room for its product with a velocity.
             product = min(15, max(8, product))
             momentum = min((1 << product) - 1, round(train.momentum * (1 << product)))
+        row_shift = whole - extra - product + finer
+        product += curvature.finer if curvature else 0
         layer = LayerPlan(
             n + 1,
             fan_in,
@@ -511,7 +557,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             seen_delta_shift,
             seen_delta,
             rate,
-            whole - extra - product + finer,
+            row_shift,
             product,
             extra,
             momentum,
@@ -522,6 +568,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             gathered > 1,
             keep=_keep(net.dropout[n]) if net.dropout and not last else 0,
             batch_norm=net.batch_norm and not last,
+            curvature=curvature,
         )
         _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)

@@ -92,6 +92,10 @@ class TrainSpec:
     """Seconds of training at most; 0 for any."""
     class_weights: str | tuple[float, ...] = ()
     """How much an error in each class counts; "balanced": all classes alike; () for no matter."""
+    damping: float = 0.1
+    """Of kfac: added to the factors, in mean eigenvalues."""
+    kfac_every: int = 100
+    """Steps between two inversions of the factors."""
 
 
 @dataclass(frozen=True)
@@ -353,6 +357,8 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "stop_loss": _Key(0.0, _from_0),
         "max_steps": _Key(0, _integer(0, 2**31 - 1)),
         "max_time": _Key(0.0, _number("of seconds, 0 or more", lambda seconds: seconds >= 0)),
+        "damping": _Key(0.1, _number("above 0", lambda damping: damping > 0)),
+        "kfac_every": _Key(100, _integer(1, 65535)),
     },
     "data": {
         "source": _Key(_Required('"digits"'), _text),
@@ -436,6 +442,12 @@ def _check_together(project: Project, settings: Sequence[_Setting]) -> None:
         return [s.place() for s in settings if (s.section, s.key) == (section, key)][-1]
 
     if project.data.delivery == "flash":
+        if OPTIMIZERS[project.train.optimizer].curved:
+            raise UsageError(
+                f"{place('train', 'optimizer')}: {project.train.optimizer} needs a host that finds"
+                ' the curvature, and a board with delivery = "flash" trains alone',
+                help='choose another optimizer, or set delivery = "stream" in [data]',
+            )
         for section, keys in _OF_THE_HOST.items():
             for key in keys:
                 if getattr(getattr(project, section), key) != _KEYS[section][key].default:

@@ -9,6 +9,7 @@ from time import monotonic
 
 import numpy as np
 
+from nnhost.curvature import curvature_of
 from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import UsageError
 from nnhost.generate import Network, prepare
@@ -72,10 +73,15 @@ def simulate_network(
 
 
 def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Visit]:
-    """The steps to make from the simulator's reset on; it must have made one before the next."""
+    """The steps to make from the simulator's reset on; it must have made one before the next.
+    The inverse factors of K-FAC are those that the step needs."""
     simulator.reset(network.project.train.seed)
     epochs = -(-total // network.plan.rows)
-    return islice(visits(network.plan, simulator.epoch, simulator.pick, epochs), total)
+    curvature = curvature_of(network)
+    for visit in islice(visits(network.plan, simulator.epoch, simulator.pick, epochs), total):
+        if curvature and curvature.due(visit.step):
+            curvature.refresh(simulator.memory)
+        yield visit
 
 
 def make(simulator: Simulator, network: Network, visit: Visit) -> Step:
@@ -166,10 +172,15 @@ def train_native(
 
     began = monotonic()
     ending.begin()
+    curvature = curvature_of(network)
     alike = network.augmentation is None and not ending.looks
-    epochs_a_stride = max(1, _STRIDE // plan.rows) if alike else 1
+    stretch = plan.rows * (max(1, _STRIDE // plan.rows) if alike else 1)
     while len(losses) < total:
-        stride = min(epochs_a_stride * plan.rows, total - len(losses))
+        stride = min(stretch - len(losses) % stretch, total - len(losses))
+        if curvature:
+            stride = min(stride, curvature.every - len(losses) % curvature.every)
+            if curvature.due(len(losses) + 1):
+                engine.set_state(curvature.refreshed(engine.state()))
         samples = network.samples(len(losses) // plan.rows + 1)
         found = engine.train(samples, epochs, stride) * plan.loss_scale
         losses.extend(found.tolist())

@@ -21,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 
+from nnhost.curvature import curvature_of
 from nnhost.difference import Facts, Moment, difference
 from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import DeviceError, DifferenceError, UsageError
@@ -232,7 +233,11 @@ class Twin:
         session = self._open()
         session.reset(self.network.project.train.seed)
         checked = 0
+        curvature = curvature_of(self.network)
         for visit in schedule(self._simulator, self.network, total):
+            if curvature and curvature.due(visit.step):
+                part = self._simulator.part_of_state(curvature.begin, curvature.end)
+                session.overwrite(part, curvature.begin, visit.step - 1)
             sample = self.network.sample(visit).bytes(0)
             flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
             flags |= self._count

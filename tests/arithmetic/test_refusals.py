@@ -42,6 +42,13 @@ def plan(example: str, *overrides: str) -> Plan:
         (["train.l2=100.0"], "l2 = 100 is too large beside", "set l2 to about"),
         (["train.l1=1e-12"], "l1 = 1e-12 is too small beside", "or leave it out"),
         (["train.schedule=cosine", "train.lr=1e-7"], "too small", "at least"),
+        (["train.optimizer=kfac", "net.hidden=[300]"], "too large for kfac: 32 bits", "fewer"),
+        (
+            ["train.optimizer=kfac", "net.batch_norm=true", "train.batch=8"],
+            "kfac turns the gradient of each sample",
+            "batch_norm = false",
+        ),
+        (["train.optimizer=kfac", "data.delivery=flash"], "kfac needs a host", "another opt"),
     ],
 )
 def test_what_does_not_fit_32_bits_is_refused(

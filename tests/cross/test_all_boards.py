@@ -66,6 +66,15 @@ def test_a_board_that_trains_from_its_flash_agrees_too() -> None:
 
 
 @pytest.mark.parametrize("board", ["simstc8", "qemu-m0"])
+def test_boards_take_the_curvature_from_the_host(board: str) -> None:
+    overrides = ["train.optimizer=kfac", "train.kfac_every=50", "train.epochs=2"]
+    project = load_project(examples_dir() / "iris", overrides)
+    (verdict,) = verify(project, choose([board]), 240)
+    assert verdict.outcome == "exact", verdict
+    assert verdict.digest == simulate(project, engine="native").digest
+
+
+@pytest.mark.parametrize("board", ["simstc8", "qemu-m0"])
 def test_boards_regularise_as_simulated(board: str) -> None:
     """Training and evaluation alternate, which dropout tells apart."""
     from nnhost import virtual_board

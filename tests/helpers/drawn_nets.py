@@ -14,6 +14,8 @@ from nnhost.data import Dataset, Scaling
 from nnhost.errors import UsageError
 from nnhost.generate import Network
 from nnhost.initializers import INITIALIZERS
+from nnhost.ir import Draw, Program
+from nnhost.layers.dense import INVERSE
 from nnhost.losses import LOSSES
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS
@@ -56,6 +58,25 @@ def _class_weights(rng: random.Random, classes: int) -> tuple[float, ...]:
     return (*(rng.choice([0.0, 0.3, 1.0, rng.uniform(0, 3)]) for _ in range(classes - 1)), 1.5)
 
 
+def _optimizer(rng: random.Random, more: random.Random) -> str:
+    """The first three as they have always been drawn, so that known seeds keep their nets."""
+    drawn = rng.choice(["momentum", "nesterov", "sgd"])
+    return more.choice([*[drawn] * 3, *sorted(OPTIMIZERS.keys() - {"momentum", "nesterov", "sgd"})])
+
+
+def _with_factors(program: Program, more: random.Random) -> Program:
+    """In half of the nets K-FAC's inverse factors are no identity: they are drawn on the chip."""
+    if more.random() < 0.5:
+        return program
+    init = []
+    for m in program.sections["init"]:
+        if INVERSE in m.dst.name:
+            bits = m.dst.interval.hi.bit_length()
+            m = replace(m, expr=(Draw() - 32768) >> (15 - bits))
+        init.append(m)
+    return replace(program, sections=program.sections | {"init": init})
+
+
 def _attempt(rng: random.Random, more: random.Random) -> Network:
     loss = rng.choice(sorted(LOSSES))
     regression = LOSSES[loss].real_targets and rng.random() < 0.4
@@ -82,7 +103,7 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
             dropout=more.choice([(), (), tuple(more.choice([0.0, 0.2, 0.5]) for _ in hidden)]),
         ),
         TrainSpec(
-            rng.choice(sorted(OPTIMIZERS)),
+            _optimizer(rng, more),
             2.0 ** rng.uniform(-10, 1),
             rng.choice([0.0, 0.5, 0.9, 0.99]),
             rng.choice([1, 1, 2, 3, 0]),
@@ -108,7 +129,8 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
         classes, tuple(f"x{i}" for i in range(width)), none, None,
     )  # fmt: skip
     plan = make_plan(project, dataset)
-    return Network(project, plan, lower(plan), plan.samples(x, y), plan.samples(empty, y[:0]))
+    program = _with_factors(lower(plan), more)
+    return Network(project, plan, program, plan.samples(x, y), plan.samples(empty, y[:0]))
 
 
 def draw(seed: int) -> Network:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ class Layer:
     vG: list[int] = field(default_factory=list)
     mean: list[int] = field(default_factory=list)
     variance: list[int] = field(default_factory=list)
+    PA: Rows = field(default_factory=list)  # inverse factors of kfac
+    PG: Rows = field(default_factory=list)
     a: list[int] = field(default_factory=list)
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
@@ -193,7 +196,7 @@ class Net:
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
         apart = self.B > 1 and not self.norm
-        self.slots = self.optimizer != "sgd" or apart
+        self.slots = self.optimizer not in ("sgd", "kfac") or apart
         self.gathers = apart and (
             self.optimizer == "nesterov" or (self.optimizer == "momentum" and self.clip > 0)
         )
@@ -260,6 +263,9 @@ class Net:
             p.g, p.gB = [[0] * p.n for _ in range(p.K)], [0] * p.K
             p.G, p.vG = [offset + 2**p.Fw] * p.K, [0] * p.K
             p.mean, p.variance = [0] * p.K, [2**22] * p.K
+            hA, hG = self.inverse_bits(p)
+            p.PA = [[2 ** (hA - 4) * (i == j) for j in range(p.n + 1)] for i in range(p.n + 1)]
+            p.PG = [[2 ** (hG - 4) * (i == j) for j in range(p.K)] for i in range(p.K)]
         targets = self.layers[-1].K if self.real else 1
         self.kept = [([0] * self.sizes[0], [0] * targets) for _ in range(self.B)]
         self.place = 0
@@ -462,14 +468,15 @@ class Net:
             count = self.learn() if last else 0
         for p in () if self.norm else reversed(self.layers):
             _, P, q = self.shifts(p)
+            delta, inputs = self.turned(p)
             for o in range(p.K):
                 x1, x2 = self.draw(), self.draw()
                 count += 2
                 dither = x1 & (2**q - 1) if q <= 16 else x1 << (q - 16)
-                F = sat16((p.delta[o] * m + dither) >> q)
+                F = sat16((delta[o] * m + dither) >> q)
                 if last:
                     self.decay(p, p.U[o], x2)
-                for j, a in enumerate([*p.a, 2**p.fa]):
+                for j, a in enumerate(inputs):
                     tensors = (p.U[o], p.v[o], p.g[o]) if j < p.n else (p.UB, p.vB, p.gB)
                     at = j if j < p.n else o
                     self.change(p, tensors, at, F * a, noise(x2, P, j), first, last)
@@ -484,14 +491,15 @@ class Net:
 
     def shifts(self, p: Layer) -> tuple[int, int, int]:
         """E, P, q."""
-        w = p.fd + self.s + p.fa - p.Fw
+        kfac = self.optimizer == "kfac"
+        w = p.fd - 2 * kfac + self.s + p.fa - p.Fw
         E = clamp(w - 20, 0, 6) if self.slots else 0
-        least, most = (8, 15) if self.optimizer != "sgd" else (1, 16)
+        least, most = (8, 15) if self.optimizer in ("momentum", "nesterov") else (1, 16)
         h = (self.B - 1).bit_length() if self.norm else 0
         P = 8 if self.q8 else clamp(w - E - 8 - h, least, most)
         q = w - E - P + self.finer
         assert self.finer <= q <= 29
-        return E, P, q
+        return E, P + 4 * (kfac and self.q8), q
 
     def change(
         self, p: Layer, tensors: tuple[list[int], ...], at: int, product: int, N: int,
@@ -513,13 +521,13 @@ class Net:
             return
         if not first:
             slots[at] = sat16(slots[at] - step)
-        elif self.optimizer == "sgd":
+        elif self.optimizer in ("sgd", "kfac"):
             slots[at] = sat16(-step)
         else:
             slots[at] = sat16((slots[at] * M - product + N) >> P)
         if last:
             v = slots[at]
-            if self.optimizer == "sgd":
+            if self.optimizer in ("sgd", "kfac"):
                 v = self.clipped(v, top)
             weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
 
@@ -565,6 +573,50 @@ class Net:
             v[at] = moved()
             change = moved() if self.optimizer == "nesterov" else v[at]
             w[at] = sat16(w[at] + ((change + (N >> (P - E))) >> E))
+
+    # ---- K-FAC ----
+
+    def inverse_bits(self, p: Layer) -> tuple[int, int]:
+        largest = max(-p.lo, p.hi) * p.n + 2**p.fa
+        return min(15, 31 - largest.bit_length()), min(15, 16 - p.K.bit_length())
+
+    def turned(self, p: Layer) -> tuple[list[int], list[int]]:
+        inputs = [*p.a, 2**p.fa]
+        if self.optimizer != "kfac":
+            return p.delta, inputs
+        hA, hG = self.inverse_bits(p)
+        x = 4 if self.q8 else 0
+        return (
+            [sat16(R(sum(map(operator.mul, row, p.delta)), hG - 4 + 2)) for row in p.PG],
+            [sat16(R(sum(map(operator.mul, row, inputs)), hA - 4 - x)) for row in p.PA],
+        )
+
+    def refresh(self, rows: list[tuple[list[int], int | list[int]]], classes: int, damping: float,
+                ) -> None:  # fmt: skip
+        """The inverse factors for the training set, a row its inputs and its target."""
+        c = min(self.N, 32)
+        count = c * (min(self.N, 256) // c)
+        A = [[[0] * (p.n + 1) for _ in range(p.n + 1)] for p in self.layers]
+        G = [[[0] * p.K for _ in range(p.K)] for p in self.layers]
+        for i in range(count):
+            x, y = rows[i * self.N // count]
+            self.forward(x, training=False)
+            for p, a in zip(self.layers, A, strict=True):
+                add(a, [*p.a, 2**p.fa], 1)
+            targets = [y] if self.real else list(range(max(2, classes)))
+            losses, deltas = [], []
+            for t in targets:
+                losses.append(self.measure(t)[0])
+                self.backward()
+                deltas.append([p.delta for p in self.layers])
+            unit = 2.0**-8 if "entropy" in self.loss else 2.0**-16
+            powers = [near(32768 * math.exp(-unit * (x - min(losses)))) for x in losses]
+            for power, found in zip(powers, deltas, strict=True):
+                for g, d in zip(G, found, strict=True):
+                    add(g, d, 32768 * power // sum(powers))
+        for p, a, g in zip(self.layers, A, G, strict=True):
+            hA, hG = self.inverse_bits(p)
+            p.PA, p.PG = inverse(a, damping, hA), inverse(g, damping, hG)
 
     # ---- Batch normalisation ----
 
@@ -670,6 +722,8 @@ class Net:
         for p in self.layers:
             numbers += [v for row in (*p.v, p.vB) for v in row] if self.slots else []
             numbers += [v for row in (*p.g, p.gB) for v in row] if self.gathers else []
+        for p in self.layers if self.optimizer == "kfac" else []:
+            numbers += [u for row in (*p.PA, *p.PG) for u in row]
         packed = struct.pack(f"<{len(numbers)}h", *numbers)
         if self.norm:
             packed += self.norm_state()
@@ -702,6 +756,35 @@ def root(x: int) -> tuple[int, int]:
     y = x << (14 - 2 * s) if s < 7 else x >> (2 * s - 14)
     low, high = (min(32767, near(2**17 / math.sqrt(i))) for i in (y >> 10, (y >> 10) + 1))
     return low - ((low - high) * (y & 1023) >> 10), s
+
+
+def add(matrix: Rows, vector: list[int], weight: int) -> None:
+    for row, a in zip(matrix, vector, strict=True):
+        for j, b in enumerate(vector):
+            row[j] += weight * a * b
+
+
+def inverse(matrix: Rows, damping: float, h: int) -> Rows:
+    n = len(matrix)
+    mean = math.fsum(matrix[i][i] for i in range(n)) / n
+    if mean == 0:
+        return [[2 ** (h - 4) * (i == j) for j in range(n)] for i in range(n)]
+    m = [[x / mean + damping * (i == j) for j, x in enumerate(row)] for i, row in enumerate(matrix)]
+    for k in range(n):
+        pivot = m[k][k]
+        row = [x / pivot for x in m[k]]
+        for i in range(n):
+            if i != k:
+                m[i] = [
+                    x - m[i][k] * y if j != k else -m[i][k] / pivot
+                    for j, (x, y) in enumerate(zip(m[i], row, strict=True))
+                ]
+        m[k] = [x if j != k else 1 / pivot for j, x in enumerate(row)]
+    trace = math.fsum(m[i][i] for i in range(n))
+    left = trace - damping * math.fsum(x * x for row in m for x in row)
+    top = (2**h - 1) * 2.0 ** (4 - h)
+    scale = min(math.sqrt(n / left), top / max(abs(x) for row in m for x in row))
+    return [[clamp(near(x * scale * 2.0 ** (h - 4)), -(2**h), 2**h - 1) for x in r] for r in m]
 
 
 def wide(x2: int, bits: int, j: int) -> int:

@@ -7,6 +7,7 @@ from reference.by_hand import Course, Net
 from reference.nets import ROWS, dataset, plan
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.curvature import Curvature
 from nnhost.data import Dataset
 from nnhost.initializers import INITIALIZERS
 from nnhost.losses import LOSSES
@@ -18,6 +19,7 @@ from nnhost.simulator import Simulator
 
 TRAININGS = [
     ("sgd", 1), ("sgd", 5), ("momentum", 1), ("momentum", 5), ("nesterov", 1), ("nesterov", 5),
+    ("kfac", 1), ("kfac", 5),
 ]  # fmt: skip
 SIZES = [[2, 2], [3, 5, 4], [5], []]
 
@@ -60,7 +62,8 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_batch_norm_by_hand(activation: str, preset: str) -> None:
     """An epoch with each optimizer and loss, over batches, of which some end early, and rates."""
-    losses, optimizers = list(LOSSES), list(OPTIMIZERS)
+    losses = list(LOSSES)
+    optimizers = [name for name, optimizer in OPTIMIZERS.items() if not optimizer.curved]
     start = list(ACTIVATIONS).index(activation)
     for seed in range(start, start + len(losses)):
         loss, optimizer = losses[seed % len(losses)], optimizers[seed % len(optimizers)]
@@ -118,6 +121,14 @@ def compare(net: Net, made: Plan, data: Dataset, seed: int, epochs: int = 1) -> 
     net.reset(seed)
     assert simulator.state() == net.state()
     for _ in range(epochs):
+        compare_epoch(net, made, simulator, data)
+    if made.optimizer == "kfac":
+        samples, damping = made.samples(data.x_train, data.y_train), (0.1, 0.01)[seed % 2]
+        Curvature(made, simulator.program, samples, 100, damping).refresh(simulator.memory)
+        rows = [net.quantised(x) for x in data.x_train.tolist()]
+        targets = samples.target.tolist()
+        net.refresh(list(zip(rows, targets, strict=True)), len(made.classes), damping)
+        assert simulator.state() == net.state()
         compare_epoch(net, made, simulator, data)
 
 

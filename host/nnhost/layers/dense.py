@@ -19,6 +19,7 @@ from nnhost.ir import (
     Operand,
     Var,
     clamp,
+    eq,
     interval,
     maximum,
     minimum,
@@ -28,10 +29,12 @@ from nnhost.ir import (
 )
 from nnhost.optimizers import OPTIMIZERS, Parameter
 from nnhost.optimizers.base import GATHERED, VELOCITY
-from nnhost.plan import LayerPlan
+from nnhost.plan import COARSER, LayerPlan
 
 #: Odd multiples of the golden ratio spread one draw over the weights of a row (Weyl sequence).
 WEYL = 157
+#: In the names of inverse factors, between their side and their layer.
+INVERSE = "_inverse"
 #: What slots are called in the generated C.
 SLOTS = {VELOCITY: "velocities", GATHERED: "gathered steps"}
 
@@ -119,7 +122,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Dense:
-    """The buffers of one layer. `held`: the optimizer's slots, of the weights and of the biases."""
+    """The buffers of one layer. `held`: the optimizer's slots, of the weights and of the biases;
+    `inverses`: the factors of inputs and of outputs that gradients are multiplied with, or ()."""
 
     plan: LayerPlan
     source: Buffer
@@ -127,6 +131,7 @@ class Dense:
     bias: Buffer
     held: tuple[tuple[Buffer, Buffer], ...]
     delta: Buffer
+    inverses: tuple[Buffer, ...] = ()
 
     @classmethod
     def of(cls, plan: LayerPlan, source: Buffer, slots: tuple[str, ...]) -> Dense:
@@ -154,6 +159,14 @@ class Dense:
                 f"delta{n}", shape[:1], INT16,
                 doc=f"gradient at the output of layer {n}, in 2^-{plan.delta_fraction}",
             ),
+            tuple(
+                Buffer(f"{side}{INVERSE}{n}", (size, size), form.interval, "state",
+                       doc=f"inverse factor of layer {n}'s {side}s, in 2^-{form.fraction}")
+                for side, size, form in (
+                    ("input", plan.fan_in + 1, plan.curvature.inputs),
+                    ("output", plan.fan_out, plan.curvature.outputs),
+                )
+            ) if plan.curvature else (),
         )  # fmt: skip
 
     @property
@@ -192,6 +205,12 @@ class Dense:
         for slot in self.slots:
             index = (o, j) if len(slot.shape) == 2 else (o,)
             maps.append(Map(f"init_{slot.name}", slot, index, Const(0), doc="zero"))
+        if p.curvature:
+            formats = (p.curvature.inputs, p.curvature.outputs)
+            for inverse, form in zip(self.inverses, formats, strict=True):
+                i, k = Var("i", inverse.shape[0]), Var("k", inverse.shape[0])
+                one = eq(i, k) * (1 << form.fraction)
+                maps.append(Map(f"init_{inverse.name}", inverse, (i, k), one, doc="the identity"))
         return maps
 
     def sums(self) -> Expr:
@@ -262,25 +281,60 @@ class Dense:
         draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
         rate = chosen("rates", p.rates)
-        scaled = row_factor(self.delta[o], draws[o, 0], rate, p.row_shift)
+        turned = self._turned()
+        delta = turned[1].dst if turned else self.delta
+        scaled = row_factor(delta[o], draws[o, 0], rate, p.row_shift)
         bits = p.product_shift
         maps = [
+            *turned,
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
         maps += [replace(m, when=last) for m in self.decays(draws, chosen)]
         most = chosen(f"clips{n}", p.clip) if p.clip else None
         clips = (None, most) if p.gathers else (most, None)
-        one = 1 << p.input.fraction
+        inputs: tuple[Operand, Operand] = (self.source[j], 1 << p.input.fraction)
+        if turned:
+            inputs = (turned[0].dst[j], turned[0].dst[p.fan_in])
         for at, weight, index, column, x in (
-            (0, self.weight, (o, j), j, self.source[j]),
-            (1, self.bias, (o,), p.fan_in, one),
+            (0, self.weight, (o, j), j, inputs[0]),
+            (1, self.bias, (o,), p.fan_in, inputs[1]),
         ):
             random = noise(draws[o, 1], spread(column, bits), bits)
             step = Step(factor[o], x, random, bits, p.extra, p.momentum, *clips)
             slots = tuple(pair[at] for pair in self.held)
             maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
         return maps
+
+    def _turned(self) -> list[Map]:
+        """Inputs, the bias's constant last, and deltas times the inverse factors, if it has any."""
+        p, j, n = self.plan, self.columns, self.plan.number
+        if p.curvature is None:
+            return []
+        i, o, k = Var("i", p.fan_in + 1), self.rows, Var("k", p.fan_out)
+        left, right = self.inverses
+        finer = p.curvature.finer
+        x = Buffer(
+            f"turned_x{n}",
+            (p.fan_in + 1,),
+            INT16,
+            doc=f"inputs of layer {n} as K-FAC turns them, in 2^-{p.input.fraction + finer}",
+        )
+        delta = Buffer(
+            f"turned_delta{n}",
+            (p.fan_out,),
+            INT16,
+            doc=f"delta{n} as K-FAC turns it, in 2^-{p.delta_fraction - COARSER}",
+        )
+        inputs = total(j, left[i, j] * self.source[j], left[i, p.fan_in] * (1 << p.input.fraction))
+        deltas = total(k, right[o, k] * self.delta[k])
+        return [
+            Map(f"turn_x{n}", x, (i,),
+                saturate(rounded_shift(inputs, p.curvature.inputs.fraction - finer)), doc="A^-1 x"),
+            Map(f"turn_delta{n}", delta, (o,),
+                saturate(rounded_shift(deltas, p.curvature.outputs.fraction + COARSER)),
+                doc="G^-1 delta"),
+        ]  # fmt: skip
 
     def decays(self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]) -> list[Map]:
         """What an update takes from the weights, whatever their gradient; biases keep theirs."""

@@ -175,11 +175,15 @@ class Session:
         """Puts the board into the state of training step ``step``, and checks its digest."""
         if len(state) != self.welcome.state_bytes:
             raise ValueError(f"{len(state)} bytes; the state has {self.welcome.state_bytes}")
-        size = self.welcome.payload - messages.Write.LAYOUT.size
-        for offset in range(0, len(state), size):
-            self._ask(messages.Write(offset, state[offset : offset + size]), messages.Done)
-        self._ask(messages.Resume(step), messages.Done)
+        self.overwrite(state, 0, step)
         self._check(state)
+
+    def overwrite(self, data: bytes, begin: int, step: int) -> None:
+        """Writes a part of the state of training step ``step``, from byte ``begin`` on."""
+        size = self.welcome.payload - messages.Write.LAYOUT.size
+        for at in range(0, len(data), size):
+            self._ask(messages.Write(begin + at, data[at : at + size]), messages.Done)
+        self._ask(messages.Resume(step), messages.Done)
 
     def verify(self) -> messages.State:
         """The board's step, the digest of its state, and its own counters."""

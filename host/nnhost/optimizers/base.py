@@ -40,12 +40,14 @@ class Parameter:
 @dataclass(frozen=True)
 class Optimizer:
     """`slots(batch, clips)`: names of the int16 slots of a weight, `clips` telling whether the
-    gradient is clipped; `momentum`: whether [train] momentum matters."""
+    gradient is clipped; `momentum`: whether [train] momentum matters; `curved`: whether the
+    gradient is multiplied with inverse factors of the curvature first."""
 
     name: str
     slots: Callable[[int, bool], tuple[str, ...]]
     momentum: bool
     update: Callable[[Parameter], list[Map]]
+    curved: bool = False
 
 
 def gathered(p: Parameter) -> Map:
