@@ -106,6 +106,13 @@ class Network:
             return self.train[visit.row : visit.row + 1]
         return self.augmentation.row(self.train, visit.row, visit.epoch)
 
+    def judged(self, row: int, prediction: int) -> bool | None:
+        """Online: whether a training row was predicted rightly before it was learned, None for
+        real targets. Otherwise None."""
+        if not self.online or self.plan.task == "regression":
+            return None
+        return prediction == int(self.train.target[row])
+
     def samples(self, epoch: int) -> Samples:
         """All training samples as an epoch, from 1 on, shows them."""
         if self.augmentation is None:
@@ -116,6 +123,11 @@ class Network:
     def standalone(self) -> bool:
         """Whether the board trains by itself, from rows in its flash."""
         return self.project.data.delivery == "flash"
+
+    @property
+    def online(self) -> bool:
+        """Whether samples come in the order of the source, once."""
+        return self.project.train.online
 
     @property
     def fingerprint(self) -> int:
@@ -146,9 +158,15 @@ class Network:
 
 def prepare(project: Project) -> Network:
     """Read the data, plan the net and lower it. Raises `NnhostError` for the user's mistakes."""
-    data = load(project.data, project.train.seed, project.root)
+    data = load_data(project)
     plan = make_plan(project, data)
     return network_of(project, data, plan, lower(plan))
+
+
+def load_data(project: Project) -> Dataset:
+    """The project's data, in the order in which they are learned online, if they are."""
+    train = project.train
+    return load(project.data, train.seed, project.root, in_order=train.online)
 
 
 def network_of(project: Project, data: Dataset, plan: Plan, program: Program) -> Network:

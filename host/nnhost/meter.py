@@ -50,6 +50,7 @@ class Meter:
         """mean of the last epoch that has ended"""
         self._clock = clock
         self._marks = deque([(clock(), 0)], maxlen=21)
+        self._right: deque[bool] = deque(maxlen=200)
         self._recent: deque[float] = deque(maxlen=max(1, min(run.rows, 200)))
         self._epoch_sum = 0.0
 
@@ -58,6 +59,8 @@ class Meter:
         losses = losses or (progress.loss,)
         self.step, self.epoch, self.exact = progress.step, progress.epoch, progress.exact
         self._recent.extend(losses[-200:])
+        if progress.right is not None:
+            self._right.append(progress.right)
         self.curve.extend(losses)
         now = self._clock()
         if now - self._marks[-1][0] >= 0.5:
@@ -76,6 +79,11 @@ class Meter:
     def loss(self) -> float:
         """Mean of the last epoch's steps, or of the last 200."""
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Online: share of the last 200 samples that were known before they were learned."""
+        return sum(self._right) / len(self._right) if self._right else None
 
     @property
     def rate(self) -> float:

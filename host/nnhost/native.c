@@ -56,6 +56,8 @@ uint16_t nn_prng_next(void) { return *nn_prng_take(1U); }
 NN_NATIVE void nn_native_reset(uint16_t seed);
 NN_NATIVE uint32_t nn_native_train(const uint8_t *samples, uint16_t epochs, uint32_t steps,
                                    uint32_t *losses);
+NN_NATIVE void nn_native_follow(const uint8_t *samples, uint32_t count, uint32_t *losses,
+                                uint16_t *predictions);
 NN_NATIVE void nn_native_evaluate(const uint8_t *samples, uint32_t count, uint32_t *losses,
                                   uint16_t *predictions);
 NN_NATIVE void nn_native_state(uint8_t *out);
@@ -81,6 +83,17 @@ uint32_t nn_native_train(const uint8_t *samples, uint16_t epochs, uint32_t steps
         done++;
     }
     return done;
+}
+
+/* A step on each sample, in their order. */
+void nn_native_follow(const uint8_t *samples, uint32_t count, uint32_t *losses,
+                      uint16_t *predictions) {
+    for (uint32_t i = 0U; i < count; i++) {
+        load(&samples[(size_t)i * NN_SAMPLE_BYTES]);
+        nn_train_visit();
+        losses[i] = nn_report_loss();
+        predictions[i] = nn_report_prediction();
+    }
 }
 
 void nn_native_evaluate(const uint8_t *samples, uint32_t count, uint32_t *losses,

@@ -116,6 +116,18 @@ class NativeEngine:
         )
         return losses[:done]
 
+    def follow(self, samples: Samples) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
+        """Train on samples in their order; the loss and prediction of each before it, (N,)."""
+        losses = np.zeros(len(samples), np.uint32)
+        predictions = np.zeros(len(samples), np.uint16)
+        self._lib.nn_native_follow(
+            samples.block(),
+            ctypes.c_uint32(len(samples)),
+            losses.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)),
+            predictions.ctypes.data_as(ctypes.POINTER(ctypes.c_uint16)),
+        )
+        return losses, predictions
+
     def evaluate(self, samples: Samples) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         """Loss and prediction of each sample, shapes (N,); the state does not change."""
         losses = np.zeros(len(samples), np.uint32)

@@ -22,7 +22,8 @@ MOST_EPOCHS = 65535
 class Progress:
     """A training step that has been made.
 
-    `step` and `epoch` count from 1; `loss` is a real number. `exact` tells whether everything the
+    `step` and `epoch` count from 1; `loss` is a real number. `right`, online: whether the sample
+    was classified rightly before it was learned. `exact` tells whether everything the
     board has reported through this step is what the simulator computes, None if nothing compares.
     """
 
@@ -30,10 +31,14 @@ class Progress:
     epoch: int
     loss: float
     exact: bool | None
+    right: bool | None = None
 
     def event(self) -> dict[str, object]:
         """The object that `--json` prints."""
-        return {"event": "step", **asdict(self)}
+        told = asdict(self)
+        if self.right is None:
+            del told["right"]
+        return {"event": "step", **told}
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,22 @@ class EpochEnd:
         """The object that `--json` prints."""
         return {
             "event": "epoch", "epoch": self.epoch, "step": self.step, "loss": self.loss,
-            **_validation(self.validation),
+            **_score("validation", self.validation),
         }  # fmt: skip
 
 
-def _validation(score: Score | None) -> dict[str, object]:
+def _score(name: str, score: Score | None) -> dict[str, object]:
     if score is None:
         return {}
-    return {"validation_loss": score.loss, "validation_accuracy": score.accuracy}
+    return {f"{name}_loss": score.loss, f"{name}_accuracy": score.accuracy}
+
+
+def prequential(losses: Sequence[float], right: Sequence[bool | None]) -> Score | None:
+    """The score of samples that were each tested and then learned (Dawid, 1984); None of none."""
+    if not losses:
+        return None
+    known = [r for r in right if r is not None]
+    return Score(float(np.mean(losses)), float(np.mean(known)) if known else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +104,7 @@ class Result:
     slots, order and generator, as the board keeps them; empty where it could not be read.
     `ended_by`: the key of [train] that ended it before its last epoch, "" for none. `looked_at`:
     the epochs that were looked at; `best`: the one of them whose state this is, None if it is that
-    after the last step.
+    after the last step. `prequential`, online: how each sample was met before it was learned.
     """
 
     steps: int
@@ -107,6 +120,7 @@ class Result:
     ended_by: str = ""
     looked_at: tuple[EpochEnd, ...] = ()
     best: EpochEnd | None = None
+    prequential: Score | None = None
 
     @property
     def kept_step(self) -> int:
@@ -176,7 +190,8 @@ class Result:
             "stopped": self.stopped,
             **({"ended_by": self.ended_by} if self.ended_by else {}),
             **({"best_epoch": self.best.epoch} if self.best else {}),
-            **_validation(self.validation),
+            **_score("validation", self.validation),
+            **_score("prequential", self.prequential),
             **({"link": asdict(self.link)} if self.link else {}),
         }
 
@@ -188,7 +203,7 @@ def digest(state: bytes) -> str:
 
 def length(network: Network, epochs: int | None, steps: int | None) -> int:
     """How many steps to train: of `epochs` epochs, else `steps`, else as nn.toml says. `max_steps`
-    of nn.toml holds but for `steps`.
+    of nn.toml holds but for `steps`. Online there is one for each row, at most.
 
     Raises `UsageError` for both at once, for numbers below 1, and for more epochs than a board
     counts.
@@ -203,6 +218,8 @@ def length(network: Network, epochs: int | None, steps: int | None) -> int:
     total = steps if steps is not None else (epochs or planned) * rows
     if steps is None and most:
         total = min(total, most)
+    if network.online:
+        total = min(total, rows)
     if total > MOST_EPOCHS * rows:
         raise UsageError(
             f"{total} steps are more than {MOST_EPOCHS} epochs", help="train for fewer"

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class TrainSpec:
     """Steps at most; 0 for any."""
     max_time: float = 0.0
     """Seconds of training at most; 0 for any."""
+    online: bool = False
+    """Whether samples come in the order of the source, once, and none is held out."""
     class_weights: str | tuple[float, ...] = ()
     """How much an error in each class counts; "balanced": all classes alike; () for no matter."""
     damping: float = 0.1
@@ -342,6 +344,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "clip_value": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "l2": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
+        "online": _Key(False, _flag),
         "class_weights": _Key((), _class_weights),
         "schedule": _Key("constant", _one_of(SCHEDULES)),
         "warmup": _Key(0.0, _number("of epochs, 0 or more", lambda epochs: epochs >= 0)),
@@ -425,12 +428,18 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
         build=BuildSpec(**values["build"]),
     )
     _check_together(project, settings)
+    if project.train.online:
+        return replace(
+            project,
+            train=replace(project.train, epochs=1),
+            data=replace(project.data, test=0.0),
+        )
     return project
 
 
 #: What the host does while it streams samples, by section: a board that trains alone cannot.
 _OF_THE_HOST = {
-    "train": ("early_stopping", "stop_loss", "max_steps", "max_time"),
+    "train": ("early_stopping", "stop_loss", "max_steps", "max_time", "online"),
     "data": ("validation", "augment"),
 }
 
@@ -456,6 +465,25 @@ def _check_together(project: Project, settings: Sequence[_Setting]) -> None:
                         ' delivery = "flash" trains alone',
                         help=f'leave {key} out, or set delivery = "stream" in [data]',
                     )
+    if project.train.online:
+        given = {(s.section, s.key) for s in settings}
+        if ("train", "epochs") in given and project.train.epochs > 1:
+            raise UsageError(
+                f"{place('train', 'epochs')}: with online = true every sample comes once",
+                help="leave epochs out of [train], or online",
+            )
+        for key in ("test", "validation"):
+            if ("data", key) in given and getattr(project.data, key):
+                raise UsageError(
+                    f"{place('data', key)}: {key} holds samples out, and with online = true each is"
+                    " tested before it is learned",
+                    help=f"leave {key} out of [data], or online out of [train]",
+                )
+        if project.train.schedule == "plateau":
+            raise UsageError(
+                f"{place('train', 'schedule')}: plateau compares epochs, and online = true has one",
+                help='choose another schedule, such as "exponential"',
+            )
     if project.train.early_stopping and not project.data.validation:
         raise UsageError(
             f"{place('train', 'early_stopping')}: early_stopping needs rows to look at",

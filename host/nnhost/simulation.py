@@ -14,11 +14,11 @@ from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import UsageError
 from nnhost.generate import Network, prepare
 from nnhost.native import NativeEngine
-from nnhost.outcome import Progress, Result, Score, length
+from nnhost.outcome import Progress, Result, Score, length, prequential
 from nnhost.plan import Samples
 from nnhost.project import Project
 from nnhost.simulator import Simulator, Step
-from nnhost.train import Visit, visits
+from nnhost.train import Visit, visits, visits_in_order
 
 #: The native engine makes about this many steps between two reports, in whole epochs.
 _STRIDE = 8192
@@ -77,8 +77,11 @@ def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Vis
     The inverse factors of K-FAC are those that the step needs."""
     simulator.reset(network.project.train.seed)
     epochs = -(-total // network.plan.rows)
+    steps = visits(network.plan, simulator.epoch, simulator.pick, epochs)
+    if network.online:
+        steps = visits_in_order(network.plan)
     curvature = curvature_of(network)
-    for visit in islice(visits(network.plan, simulator.epoch, simulator.pick, epochs), total):
+    for visit in islice(steps, total):
         if curvature and curvature.due(visit.step):
             curvature.refresh(simulator.memory)
         yield visit
@@ -100,6 +103,7 @@ def _numpy(network: Network, total: int, on_steps: OnSteps, ending: Ending) -> R
     plan = network.plan
     simulator = Simulator(network.program)
     losses = array("d")
+    right: list[bool | None] = []
 
     def score(samples: Samples | None) -> Score | None:
         if samples is None:
@@ -114,19 +118,21 @@ def _numpy(network: Network, total: int, on_steps: OnSteps, ending: Ending) -> R
     ending.begin()
     for visit, step in rehearse(simulator, network, total):
         losses.append(step.loss * plan.loss_scale)
-        on_steps(Progress(visit.step, visit.epoch, losses[-1], None), losses[-1:])
+        right.append(network.judged(visit.row, step.prediction))
+        on_steps(Progress(visit.step, visit.epoch, losses[-1], None, right[-1]), losses[-1:])
         if ending.reached(losses, lambda: score(network.validation), simulator.state):
             break
     seconds = monotonic() - began
     if ending.best:
         simulator.set_state(ending.best_state)
     scores = score(network.train), score(network.test)
-    return _result(network, losses, scores, seconds, simulator.state(), ending)
+    return _result(network, losses, right, scores, seconds, simulator.state(), ending)
 
 
 def _result(
     network: Network,
     losses: array[float],
+    right: Sequence[bool | None],
     scores: tuple[Score | None, Score | None],
     seconds: float,
     state: bytes,
@@ -143,6 +149,7 @@ def _result(
         ended_by=ending.reason,
         looked_at=tuple(ending.epochs),
         best=ending.best,
+        prequential=prequential(losses, right) if network.online else None,
     )
 
 
@@ -163,6 +170,7 @@ def train_native(
     engine.reset(network.project.train.seed)
     epochs = -(-total // plan.rows)
     losses = array("d")
+    right: list[bool | None] = []
 
     def score(samples: Samples | None) -> Score | None:
         if samples is None:
@@ -182,8 +190,13 @@ def train_native(
             if curvature.due(len(losses) + 1):
                 engine.set_state(curvature.refreshed(engine.state()))
         samples = network.samples(len(losses) // plan.rows + 1)
-        found = engine.train(samples, epochs, stride) * plan.loss_scale
-        losses.extend(found.tolist())
+        if network.online:
+            found, told = engine.follow(samples[len(losses) : len(losses) + stride])
+            for row, prediction in enumerate(told.tolist(), len(losses)):
+                right.append(network.judged(row, prediction))
+        else:
+            found = engine.train(samples, epochs, stride)
+        losses.extend((found * plan.loss_scale).tolist())
         step = len(losses)
         on_steps(Progress(step, -(-step // plan.rows), losses[-1], None), losses[-stride:])
         if ending.reached(losses, lambda: score(network.validation), engine.state):
@@ -192,7 +205,7 @@ def train_native(
     if ending.best:
         engine.set_state(ending.best_state)
     scores = score(network.train), score(network.test)
-    return _result(network, losses, scores, seconds, engine.state(), ending)
+    return _result(network, losses, right, scores, seconds, engine.state(), ending)
 
 
 _ENGINES = {"numpy": _numpy, "native": _native}

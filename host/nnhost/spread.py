@@ -16,10 +16,9 @@ from threading import Lock, local
 
 import numpy as np
 
-from nnhost.data import load
 from nnhost.ending import Ending
 from nnhost.errors import UsageError, quote
-from nnhost.generate import network_of
+from nnhost.generate import load_data, network_of
 from nnhost.ir import Program
 from nnhost.lower import lower
 from nnhost.native import NativeEngine
@@ -162,7 +161,7 @@ class _Natives:
 
     def train(self, epochs: int | None, steps: int | None, project: Project) -> Result:
         """Train a project on an engine of this thread."""
-        data = load(project.data, project.train.seed, project.root)
+        data = load_data(project)
         plan = make_plan(project, data)
         engines: dict[Plan, NativeEngine] = self._own.__dict__.setdefault("engines", {})
         with self._lock:  # what is compiled for one thread is there for the next

@@ -21,6 +21,14 @@ class Visit:
     opens: bool
 
 
+def visits_in_order(plan: Plan) -> Iterator[Visit]:
+    """One step for each row, as they lie: online, where no order is drawn."""
+    for row in range(plan.rows):
+        step = row + 1
+        last = step % plan.batch == 0 or step == plan.rows
+        yield Visit(step, 1, row, row % plan.batch == 0, last, opens=False)
+
+
 def visits(
     plan: Plan, new_order: Callable[[], None], pick: Callable[[int], int], epochs: int
 ) -> Iterator[Visit]:

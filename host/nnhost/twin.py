@@ -42,7 +42,7 @@ from nnhost.link import (
     state_digest,
     trace_digest,
 )
-from nnhost.outcome import Progress, Result, Score, length
+from nnhost.outcome import Progress, Result, Score, length, prequential
 from nnhost.simulation import OnStep, make, rehearse, schedule
 from nnhost.simulator import Simulator, Step
 from nnhost.train import Visit
@@ -135,6 +135,7 @@ class Twin:
         outcomes = self._listen if self.network.standalone else self._lead
         losses = array("d")
         ending, stopped = Ending(self.network, steps, on_epoch), False
+        right: list[bool | None] = []
 
         def validate() -> Score | None:
             return self._scores(("validation",), on_score, stopping).get("validation")
@@ -143,6 +144,7 @@ class Twin:
         ending.begin()
         for progress, error in outcomes(total):
             losses.append(progress.loss)
+            right.append(progress.right)
             self._step = progress.step
             on_step(progress)
             if error:
@@ -176,6 +178,7 @@ class Twin:
             ending.reason,
             tuple(ending.epochs),
             best,
+            prequential(losses, right) if self.network.online else None,
         )
 
     def evaluate(
@@ -247,7 +250,8 @@ class Twin:
             if error is None and visit.step - checked >= least:
                 error = self._check_position(session, visit.step)
                 checked = visit.step
-            yield self._outcome(visit, report.loss * plan.loss_scale, error)
+            right = self.network.judged(visit.row, report.prediction)
+            yield self._outcome(visit, report.loss * plan.loss_scale, error, right)
 
     def _listen(self, total: int) -> Iterator[Outcome]:
         """Follow a board that trains by itself, from its reset on; the outcome of every step."""
@@ -337,9 +341,15 @@ class Twin:
 
     # ---- comparing ----
 
-    def _outcome(self, visit: Visit, loss: float, error: DifferenceError | None) -> Outcome:
+    def _outcome(
+        self,
+        visit: Visit,
+        loss: float,
+        error: DifferenceError | None,
+        right: bool | None = None,
+    ) -> Outcome:
         exact = error is None if self._compare else None
-        return Progress(visit.step, visit.epoch, loss, exact), error
+        return Progress(visit.step, visit.epoch, loss, exact, right), error
 
     def _rehearse(self, visit: Visit) -> None:
         """Make a step while the board makes it, and note what it should report."""

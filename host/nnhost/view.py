@@ -115,7 +115,7 @@ class PlainView(View):
             exact = f"  {run.claim}" if progress.exact else ""
             self._say(
                 f"step {progress.step:,}/{run.total:,}  epoch {progress.epoch}  "
-                f"loss {meter.loss:.4f}  {rate_text(meter.rate)}  {meter.left} left{exact}"
+                f"{known_text(meter)}  {rate_text(meter.rate)}  {meter.left} left{exact}"
             )
 
     def score(self, done: int, total: int) -> None:
@@ -237,7 +237,7 @@ class LiveView(View):
 
     def _status(self) -> RenderableType:
         meter = self._meter
-        loss = Text.assemble("loss ", (f"{meter.loss:.4f}", "bold"))
+        loss = Text.assemble("loss ", (known_text(meter).removeprefix("loss "), "bold"))
         line = Table.grid(expand=True)
         line.add_column()
         line.add_column(justify="right")
@@ -315,6 +315,12 @@ def link_text(counters: Counters | None) -> str:
     )
 
 
+def known_text(meter: Meter) -> str:
+    """The recent loss and, online, the share of samples that were known before."""
+    right = "" if meter.accuracy is None else f", {100 * meter.accuracy:.1f} % known before"
+    return f"loss {meter.loss:.4f}{right}"
+
+
 def score_text(score: Score) -> str:
     """A score in a few words."""
     right = "" if score.accuracy is None else f", {100 * score.accuracy:.1f} %"
@@ -375,6 +381,7 @@ def _scores(result: Result) -> RenderableType:
         ("training set", result.train),
         ("validation set", result.validation),
         ("test set", result.test),
+        ("before learning", result.prequential),
     )
     for name, score in sets:
         if score is not None:

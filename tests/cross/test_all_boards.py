@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,14 @@ def test_boards_regularise_as_simulated(board: str) -> None:
     assert (result.digest, result.train, result.test) == (wanted.digest, wanted.train, wanted.test)
     assert (result.ended_by, result.best) == ("early_stopping", wanted.best)
     assert result.kept_step < result.steps
+
+
+def test_boards_learn_online_as_simulated(tmp_path: Path) -> None:
+    (tmp_path / "nn.toml").write_text(
+        '[net]\nhidden = [4]\n[train]\nonline = true\nbatch = 4\n[data]\nsource = "wine"\n'
+        '[board]\nname = "host"\n'
+    )
+    project = load_project(tmp_path)
+    verdicts = verify(project, choose(["simstc8", "qemu-m0"]), 100)
+    assert {(v.outcome, v.steps) for v in verdicts} == {("exact", 100)}
+    assert {v.digest for v in verdicts} == {simulate(project, engine="native", steps=100).digest}

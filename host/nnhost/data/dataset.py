@@ -47,18 +47,23 @@ class Dataset:
     """Rows, columns and perhaps channels, if the inputs are an image's; () if that is not known."""
 
 
-def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
+def load(spec: DataSpec, seed: int, root: Path, *, in_order: bool = False) -> Dataset:
     """Read `spec.source`, relative to `root`, split it by `seed` and scale it.
 
     The split is stratified by class, or that of the source if it has one; every scale is fitted on
     the training rows alone. A truth table such as xor is never taken apart: its test rows, if any,
-    are its training rows, and so are its validation rows.
+    are its training rows, and so are its validation rows. `in_order`: training rows stay in the
+    order of the source, and none of them is held out.
     Raises NnhostError.
     """
     samples = read(spec.source, spec.label, root)
     y, classes = encode_labels(samples)
     strata = y if classes else np.zeros(len(y), np.int64)
-    if spec.source in TRUTH_TABLES:
+    validation: list[int] = []
+    if in_order:
+        train = list(range(len(strata) - samples.held))
+        test = list(range(len(train), len(strata)))
+    elif spec.source in TRUTH_TABLES:
         train, _ = split(strata, 0.0, seed)
         test = train if spec.test > 0 else []
         validation = train if spec.validation > 0 else []
@@ -66,7 +71,6 @@ def load(spec: DataSpec, seed: int, root: Path) -> Dataset:
         own = len(strata) - samples.held
         train, test = split(strata[:own], 0.0 if samples.held else spec.test, seed)
         test = [*test, *range(own, len(strata))]
-        validation = []
         if spec.validation > 0:
             left, held = split(strata[train], spec.validation, seed)
             train, validation = [train[i] for i in left], [train[i] for i in held]
