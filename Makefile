@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench engine faults fuzz accuracy repertoire clean
+.PHONY: help setup demo test verify bench engine soak faults fuzz accuracy repertoire clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
 	@echo "make test      set up, then run every check and test"
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
+	@echo "make soak      a million seeded faults between host and board"
 	@echo "make fuzz      thousands of drawn nets, a hundred million frames, a million files of each kind"
 	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
@@ -29,6 +30,9 @@ test:
 
 verify: setup
 	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross
+
+soak: setup
+	NNHOST_FAULTS=1000000 .venv/bin/pytest -n 2 tests/trust
 
 fuzz: setup
 	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py

@@ -239,11 +239,19 @@ def flash(settings: Settings, board: str | None, port: str | None) -> None:
         click.echo(f"{record.name} runs program {built.program:08X}: nnhost watch")
 
 
-@verbs.command(examples=["watch", "watch --board simstc8 --epochs 5", "watch --steps 200 --json"])
+@verbs.command(
+    examples=[
+        "watch",
+        "watch --board simstc8 --epochs 5",
+        "watch --steps 200 --json",
+        "watch --resume",
+    ]
+)
 @_board
 @_port
 @_lengths
 @click.option("--no-verify", is_flag=True, help="Do not compare the board with the simulator.")
+@click.option("--resume", is_flag=True, help="Go on with the last run, from where it was saved.")
 @_settings
 def watch(
     settings: Settings,
@@ -252,12 +260,14 @@ def watch(
     epochs: int | None,
     steps: int | None,
     no_verify: bool,
+    resume: bool,
 ) -> int:
     """Train on the board, and watch.
 
     The board must have been flashed. Everything it reports is compared with the simulator, which
     trains with it, and so is all that it has learned in the end. Ctrl-C ends the training with the
-    step under way; what was learned is kept.
+    step under way; what was learned is kept, and --resume goes on there. A board that restarts or
+    is unplugged meanwhile is looked for, for 30 seconds, and goes on.
     """
     from nnhost.view import make_view
     from nnhost.watch import watch as train
@@ -271,6 +281,7 @@ def watch(
         epochs=epochs,
         steps=steps,
         compare=not no_verify,
+        resume=resume,
     )
     return INTERRUPTED if result.stopped else 0
 

@@ -11,7 +11,7 @@ class NnhostError(Exception):
     """Something went wrong that the user can mend.
 
     The command line prints it as two lines, ``error: message`` and ``help: help``, and exits with
-    ``exit_code``: 1 failure, 2 usage, 3 port or device, 4 chip and simulator differ.
+    ``exit_code``: 1 failure, 2 usage, 3 port or device, 4 chip and simulator differ, 5 no progress.
     """
 
     exit_code = 1
@@ -38,6 +38,16 @@ class DeviceError(NnhostError):
     """The port or the board on it does not answer as it should."""
 
     exit_code = 3
+
+
+class LostError(DeviceError):
+    """The board or its line is gone, or the board has restarted; another greeting may help."""
+
+
+class StalledError(DeviceError):
+    """Nothing has gone forward for too long, whatever was tried."""
+
+    exit_code = 5
 
 
 class DifferenceError(NnhostError):

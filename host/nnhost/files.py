@@ -8,17 +8,38 @@ from pathlib import Path
 from nnhost.errors import NnhostError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, and the folders it lies in. Raises `NnhostError` where that cannot be."""
+def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> None:
+    """Write a file, and the folders it lies in; it is on the disk when this returns.
+
+    What was there before goes to `previous`, if that is named. Raises `NnhostError` where that
+    cannot be; then the file is what it was.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     if path.is_dir():
         raise NnhostError(f"cannot write {path}: it is a folder", help="name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_bytes(data)
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if previous is not None and path.exists():
+                path.replace(previous)
             draft.replace(path)
+            _settle(path.parent)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise NnhostError(f"cannot write {path}: {error.filename}: {error.strerror}") from None
+        raise NnhostError(
+            f"cannot write {path}: {error.filename or path.parent}: {error.strerror}"
+        ) from None
+
+
+def _settle(folder: Path) -> None:
+    """Get the names in a folder onto the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

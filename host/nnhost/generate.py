@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,13 @@ class Network:
         if build.inject or build.probe:  # never taken for the firmware that trains
             number = zlib.crc32(f"{build.inject},{build.probe}".encode(), number)
         return number
+
+    @cached_property
+    def training(self) -> int:
+        """32 bits that name the training: the program, and what the host decides."""
+        seed, batch = self.project.train.seed, self.plan.batch
+        settings = f"{fingerprint(self.program)},{seed},{batch},{self.project.data.augment}"
+        return zlib.crc32(self.train.block(), zlib.crc32(settings.encode()))
 
     def target(self, board: Board) -> Target:
         """The board, as the project has its firmware built."""

@@ -1,11 +1,13 @@
-"""What a trained board leaves in the project's folder: its state, and the losses it went through.
+"""What a run leaves in the project's folder: the board's state, and the losses it went through.
 
-A virtual board forgets everything when it is powered off, as a real one does; `pull` puts the
-saved state back into it first. Of real boards only the losses are needed.
+It is saved now and then while a run goes on, so that the run can be resumed, and at its end. A
+virtual board forgets everything when it is powered off, as a real one does: `pull` puts the saved
+state back into it first. The file before the last is kept: one of the two is always whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 import zlib
@@ -17,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnhost.files import write_atomically
-from nnhost.link import state_digest
 
-NAME = "ram.npz"
+NAME = "run.state"
+PREVIOUS = "run.previous"
+_CHECKSUM_BYTES = 32
 
 #: Arrays by name; Any, because numpy's own types would have them be options of savez.
 Arrays = dict[str, Any]
@@ -27,41 +30,69 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """A board's state after training step `step` of `program`; `losses`: float64, (steps,)."""
+    """A board's state after training step `step` of `program`; `losses`: float64, (steps,).
+
+    `training` names the training, as `Network.training` does.
+    """
 
     program: int
+    training: int
     step: int
     state: bytes
     losses: NDArray[np.float64]
 
 
 def save(folder: Path, saved: Saved) -> None:
-    """Keep it in `folder`, in place of what was there. Raises `NnhostError`."""
+    """Keep it in `folder`, and what was there before. Raises `NnhostError`: both are as before."""
     arrays: Arrays = {
         "program": np.uint32(saved.program),
+        "training": np.uint32(saved.training),
         "step": np.uint32(saved.step),
-        "crc": np.uint16(state_digest(saved.state)),
         "state": np.frombuffer(saved.state, np.uint8),
         "losses": saved.losses,
     }
-    write_atomically(folder / NAME, npz(arrays))
+    data = npz(arrays)
+    # What is damaged must not take the place of what is whole.
+    previous = None if damaged(folder) else folder / PREVIOUS
+    write_atomically(folder / NAME, _checksum(data) + data, previous)
 
 
 def load(folder: Path) -> Saved | None:
-    """What was kept in `folder`; None where there is nothing, or nothing that is whole."""
-    try:
-        arrays = read_npz(folder / NAME)
-        state = arrays["state"].tobytes()
-        if state_digest(state) != int(arrays["crc"]):
-            return None
-        return Saved(int(arrays["program"]), int(arrays["step"]), state, arrays["losses"])
-    except (OSError, ValueError, KeyError):
-        return None
+    """What was kept in `folder` last and is whole; None where there is nothing."""
+    return _whole(folder / NAME) or _whole(folder / PREVIOUS)
+
+
+def damaged(folder: Path) -> bool:
+    """Whether the last that was kept in `folder` is not what was written."""
+    return (folder / NAME).exists() and _whole(folder / NAME) is None
 
 
 def drop(folder: Path) -> None:
     """Forget what was kept."""
-    (folder / NAME).unlink(missing_ok=True)
+    for name in (NAME, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> Saved | None:
+    """What a file holds, if that is what was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    data = content[_CHECKSUM_BYTES:]
+    if content[:_CHECKSUM_BYTES] != _checksum(data):
+        return None
+    try:
+        arrays = _arrays(data)
+        state = arrays["state"].tobytes()
+        program, training, step = (int(arrays[name]) for name in ("program", "training", "step"))
+        return Saved(program, training, step, state, arrays["losses"])
+    except (ValueError, KeyError):
+        return None
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def npz(arrays: Arrays) -> bytes:
@@ -73,9 +104,12 @@ def npz(arrays: Arrays) -> bytes:
 
 def read_npz(path: Path) -> Arrays:
     """The arrays of an .npz file. Raises `OSError` or, where it is not whole, `ValueError`."""
-    content = io.BytesIO(path.read_bytes())
+    return _arrays(path.read_bytes())
+
+
+def _arrays(content: bytes) -> Arrays:
     try:
-        with np.load(content, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return dict(file)
     except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ValueError(str(error)) from None

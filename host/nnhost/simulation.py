@@ -72,16 +72,18 @@ def simulate_network(
     return _ENGINES[engine](network, length(network, epochs, steps), on_steps, ending)
 
 
-def schedule(simulator: Simulator, network: Network, total: int) -> Iterator[Visit]:
-    """The steps to make from the simulator's reset on; it must have made one before the next.
-    The inverse factors of K-FAC are those that the step needs."""
-    simulator.reset(network.project.train.seed)
+def schedule(simulator: Simulator, network: Network, total: int, done: int = 0) -> Iterator[Visit]:
+    """The steps to make from the simulator's reset on, or from the state after `done` steps, which
+    it must have been given; it must have made one before the next. The inverse factors of K-FAC are
+    those that the step needs."""
+    if done == 0:
+        simulator.reset(network.project.train.seed)
     epochs = -(-total // network.plan.rows)
-    steps = visits(network.plan, simulator.epoch, simulator.pick, epochs)
+    steps = visits(network.plan, simulator.epoch, simulator.pick, epochs, done)
     if network.online:
-        steps = visits_in_order(network.plan)
+        steps = islice(visits_in_order(network.plan), done, None)
     curvature = curvature_of(network)
-    for visit in islice(steps, total):
+    for visit in islice(steps, total - done):
         if curvature and curvature.due(visit.step):
             curvature.refresh(simulator.memory)
         yield visit
@@ -93,9 +95,11 @@ def make(simulator: Simulator, network: Network, visit: Visit) -> Step:
     return simulator.step(sample.x[0], sample.target[0], visit.first, visit.last)
 
 
-def rehearse(simulator: Simulator, network: Network, total: int) -> Iterator[tuple[Visit, Step]]:
-    """Train the simulator from its reset; yields each step once it has been made."""
-    for visit in schedule(simulator, network, total):
+def rehearse(
+    simulator: Simulator, network: Network, total: int, done: int = 0
+) -> Iterator[tuple[Visit, Step]]:
+    """Train the simulator as `schedule` says; yields each step once it has been made."""
+    for visit in schedule(simulator, network, total, done):
         yield visit, make(simulator, network, visit)
 
 

@@ -30,14 +30,19 @@ def visits_in_order(plan: Plan) -> Iterator[Visit]:
 
 
 def visits(
-    plan: Plan, new_order: Callable[[], None], pick: Callable[[int], int], epochs: int
+    plan: Plan,
+    new_order: Callable[[], None],
+    pick: Callable[[int], int],
+    epochs: int,
+    done: int = 0,
 ) -> Iterator[Visit]:
-    """All steps of `epochs` epochs. `new_order` draws an order; `pick` maps a position to a row,
-    where rows from `plan.rows` on do not exist and are passed over. The last batch of an epoch
-    may be smaller than the others."""
-    step = 0
-    for epoch in range(1, epochs + 1):
-        new_order()
+    """All steps of `epochs` epochs but the first `done`. `new_order` draws an order; `pick` maps a
+    position to a row, where rows from `plan.rows` on do not exist and are passed over. The last
+    batch of an epoch may be smaller than the others."""
+    step = done - done % plan.rows
+    for epoch in range(step // plan.rows + 1, epochs + 1):
+        if step >= done:
+            new_order()
         seen = 0
         for position in range(1 << plan.order_bits):
             row = pick(position)
@@ -45,6 +50,8 @@ def visits(
                 continue
             step += 1
             seen += 1
+            if step <= done:
+                continue
             yield Visit(
                 step,
                 epoch,

@@ -4,6 +4,9 @@ Everything a board reports is compared: after each step its loss, its prediction
 activations and logits, and a digest of one of 256 slices of the state, in rotation; the digest of
 the whole state at checkpoints; the state itself, byte for byte, at the end. A board that trains
 by itself prints less: each step's loss in thousandths, and the digest of the state at the end.
+
+A board that is lost (it has restarted, its line is cut, it does not answer) is looked for, and
+brought back to the step that it was at: to the simulator's state there, if it has lost its own.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from nnhost.curvature import curvature_of
+from nnhost.clock import REAL, Clock
+from nnhost.curvature import Curvature, curvature_of
 from nnhost.difference import Facts, Moment, difference
 from nnhost.ending import Ending, OnEpoch
-from nnhost.errors import DeviceError, DifferenceError, UsageError
+from nnhost.errors import DeviceError, DifferenceError, LostError, StalledError, UsageError
 from nnhost.generate import Network
 from nnhost.link import (
     Counters,
@@ -36,6 +39,7 @@ from nnhost.link import (
     TextDone,
     TextStep,
     Transport,
+    Welcome,
     crc16,
     read_text,
     slice_bounds,
@@ -43,8 +47,9 @@ from nnhost.link import (
     trace_digest,
 )
 from nnhost.outcome import Progress, Result, Score, length, prequential
+from nnhost.saved import Saved
 from nnhost.simulation import OnStep, make, rehearse, schedule
-from nnhost.simulator import Simulator, Step
+from nnhost.simulator import Simulator, Step, pack, unpack
 from nnhost.train import Visit
 
 #: The whole state is compared at least every so many steps, and at the end of an epoch ...
@@ -55,10 +60,21 @@ LEAST_CHECKPOINT = 32
 #: A board that trains by itself and has printed nothing for so many seconds has finished before.
 SILENCE = 10.0
 
+#: A board that has been lost is looked for until it has not answered for so many seconds ...
+NO_PROGRESS = 30.0
+#: ... or has been found so many times without making a step.
+MOST_FOUND = 20
+#: Seconds between two attempts, the first and the longest.
+_BACK_OFF = 0.05, 0.3
+
 OnScore = Callable[[int, int], None]
+#: Is told a step from which training goes on, and why.
+OnResume = Callable[[int, str], None]
+OnCheckpoint = Callable[[Saved], None]
 Stopping = Callable[[], bool]
 Outcome = tuple[Progress, DifferenceError | None]
 Told = Report | Evaluation | State | TextStep | TextDone
+T = TypeVar("T")
 
 
 def _never() -> bool:
@@ -69,9 +85,9 @@ def _ignore(*_: object) -> None:
     pass
 
 
-def greet(line: Transport, network: Network, board: str) -> Session:
+def greet(line: Transport, network: Network, board: str, clock: Clock = REAL) -> Session:
     """A session with the board at the end of the line, which is known to run this network."""
-    session = Session(line)
+    session = Session(line, clock=clock)
     session.hello()
     session.expect(network.fingerprint, board)
     return session
@@ -83,9 +99,11 @@ class Twin:
     `connect` opens the line to the board (and powers a virtual one on), when it is first needed.
     Evidence of a difference goes to `folder`. Without `compare` the board trains unchecked: the
     simulator only tells which row comes next. `counting`: the board counts its steps' time.
+    `on_resume` is told when a board that was lost has been found and goes on.
 
-    All methods raise `DeviceError` for a board that is gone, restarts, refuses or runs another
-    program, and `DifferenceError` at the first difference.
+    All methods raise `DeviceError` for a board that refuses or runs another program,
+    `StalledError` for one that is lost and not found, and `DifferenceError` at the first
+    difference.
     """
 
     def __init__(
@@ -97,6 +115,8 @@ class Twin:
         *,
         compare: bool = True,
         counting: bool = False,
+        on_resume: OnResume = _ignore,
+        clock: Clock = REAL,
     ) -> None:
         self.network = network
         self.board = board
@@ -108,7 +128,14 @@ class Twin:
         self._simulator.reset(network.project.train.seed)
         self._transport: Transport | None = None
         self._session: Session | None = None
+        self._on_resume = on_resume
+        self._clock = clock
+        self._unsettled = False  # while the host changes the state itself
+        self._found = 0  # times that the board was found again since something went forward
         self._step = 0
+        self._behind = self._simulator.memory  # as it was after that step
+        self._rehearsed = 0  # the step that the simulator has made last
+        self._checked = 0  # the step after which the whole states were last compared
         self._state_bytes = sum(b.bytes for b in network.program.state)
         self._expected: Report
 
@@ -121,9 +148,15 @@ class Twin:
         on_step: OnStep = _ignore,
         on_score: OnScore = _ignore,
         on_epoch: OnEpoch = _ignore,
+        on_checkpoint: OnCheckpoint = _ignore,
         stopping: Stopping = _never,
+        resume: Saved | None = None,
     ) -> Result:
         """Reset the board and train it for `epochs`, or `steps`, or as nn.toml says.
+
+        With `resume`, which this program has left, go on there: from the step that the board is at
+        if it has come further, else from the state saved, which it is given. What is saved is this
+        program's. `on_checkpoint` is given what to save whenever the whole state has been compared.
 
         Then read its state back and, to `score` it, let it evaluate the training and the test
         set. `on_step` is called after every step, `on_score` after every sample evaluated, with
@@ -132,36 +165,41 @@ class Twin:
         run ends with the step under way; its `Result` says so and has no scores.
         """
         total = length(self.network, epochs, steps)
-        outcomes = self._listen if self.network.standalone else self._lead
-        losses = array("d")
+        losses = array("d", resume.losses if resume else ())
+        outcomes = self._listen(total) if self.network.standalone else self._lead(total, resume)
         ending, stopped = Ending(self.network, steps, on_epoch), False
         right: list[bool | None] = []
 
         def validate() -> Score | None:
             return self._scores(("validation",), on_score, stopping).get("validation")
 
-        began = monotonic()
+        began = self._clock.now()
         ending.begin()
-        for progress, error in outcomes(total):
+        for progress, error in outcomes:
             losses.append(progress.loss)
             right.append(progress.right)
-            self._step = progress.step
             on_step(progress)
             if error:
                 raise error
+            if progress.step < self._step:  # the board has come further before
+                continue
+            if self._checked == progress.step:
+                state, numbers = self._simulator.state(), np.array(losses)
+                names = self.network.fingerprint, self.network.training
+                on_checkpoint(Saved(*names, progress.step, state, numbers))
             stopped = stopping()
             if stopped or ending.reached(losses, validate, self._best_state):
                 break
-        seconds = monotonic() - began
+        seconds = self._clock.now() - began
         state = b""
         scores: dict[str, Score | None] = {}
         best = None if stopped else ending.best
         if self._session is not None:  # else it still trains, by itself
             if best is not None and best.step < self._step:
-                self._session.write_state(ending.best_state, best.step)
-                self._simulator.set_state(ending.best_state)
-                self._step = best.step
-            state = self._read_state(self._session)
+                self._return_to(best.step, ending.best_state)
+                place = ending.best_state, best.step
+                self._ask(lambda session: session.write_state(*place))
+            state = self._read_state()
             if score and not stopped:
                 scores = self._scores(("train", "test"), on_score, stopping)
         return Result(
@@ -190,11 +228,11 @@ class Twin:
 
     def position(self) -> State:
         """Where the board stands, and its counters."""
-        return self._open().verify()
+        return self._ask(Session.verify)
 
     def state(self) -> bytes:
         """The board's training state: weights, biases, slots, order and generator."""
-        return self._open().read_state()
+        return self._ask(Session.read_state)
 
     @property
     def counters(self) -> Counters | None:
@@ -227,31 +265,160 @@ class Twin:
                 if self.network.standalone:
                     raise UsageError("the board trains by itself: call train() first")
                 self._transport = self._connect()
-            self._session = greet(self._transport, self.network, self.board)
+            self._session = greet(self._transport, self.network, self.board, self._clock)
         return self._session
 
-    def _lead(self, total: int) -> Iterator[Outcome]:
-        """Reset the board and stream the samples to it; the outcome of every step."""
+    def _lead(self, total: int, resume: Saved | None) -> Iterator[Outcome]:
+        """Reset the board, or resume, and stream the samples to it; the outcome of every step."""
         plan = self.network.plan
-        session = self._open()
-        session.reset(self.network.project.train.seed)
-        checked = 0
         curvature = curvature_of(self.network)
-        for visit in schedule(self._simulator, self.network, total):
+        yield from self._begin(total, resume)
+        for visit in schedule(self._simulator, self.network, total, self._step):
             if curvature and curvature.due(visit.step):
-                part = self._simulator.part_of_state(curvature.begin, curvature.end)
-                session.overwrite(part, curvature.begin, visit.step - 1)
+                self._refresh(curvature)
             sample = self.network.sample(visit).bytes(0)
-            flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
-            flags |= self._count
-            report = session.step(visit.step, flags, sample, partial(self._rehearse, visit))
+            report = self._make(visit, sample)
             error = self._differ(_at(visit, sample), report, self._expected)
             least = LEAST_CHECKPOINT if visit.step % plan.rows == 0 else CHECKPOINT
-            if error is None and visit.step - checked >= least:
-                error = self._check_position(session, visit.step)
-                checked = visit.step
+            self._advance(visit.step)
+            if error is None and visit.step - self._checked >= least:
+                error = self._check_position(visit.step)
+                self._checked = visit.step
             right = self.network.judged(visit.row, report.prediction)
             yield self._outcome(visit, report.loss * plan.loss_scale, error, right)
+
+    def _begin(self, total: int, resume: Saved | None) -> Iterator[Outcome]:
+        """Bring board and simulator to the first step; what they have made since `resume`."""
+        self._simulator.reset(self.network.project.train.seed)
+        self._checked = 0
+        self._advance(0)
+        if resume is None:
+            self._ask(lambda session: session.reset(self.network.project.train.seed), back=False)
+            return
+        self._open()
+        self._return_to(resume.step, resume.state)
+        ahead = self._ask(lambda session: session.verify(), back=False)
+        if resume.step <= ahead.step <= total:
+            steps = rehearse(self._simulator, self.network, ahead.step, resume.step)
+            losses = [(visit, step.loss * self.network.plan.loss_scale) for visit, step in steps]
+            if state_digest(self._simulator.state()) == ahead.crc:
+                self._advance(ahead.step)
+                self._on_resume(ahead.step, "")
+                yield from (self._outcome(*made, None) for made in losses)
+                return
+            self._return_to(resume.step, resume.state)
+        self._ask(lambda session: session.write_state(resume.state, resume.step))
+        self._on_resume(resume.step, "")
+
+    def _return_to(self, step: int, state: bytes) -> None:
+        """Bring the simulator to where it was after a step."""
+        self._simulator.set_state(state)
+        self._checked = step
+        self._advance(step)
+
+    def _refresh(self, curvature: Curvature) -> None:
+        """Give the board the part of the state that the host computes."""
+        begin, end, step = curvature.begin, curvature.end, self._step
+        part = self._simulator.part_of_state(begin, end)
+        state = self._packed(self._behind)
+        self._behind = unpack(self.network.program.state, state[:begin] + part + state[end:])
+        self._unsettled = True
+        self._ask(lambda session: session.overwrite(part, begin, step))
+        self._unsettled = False
+
+    def _make(self, visit: Visit, sample: bytes) -> Report:
+        """Let the board make a step, once."""
+        flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
+        rehearse = partial(self._rehearse, visit)
+        while True:
+            session = self._open()
+            try:
+                return session.step(visit.step, flags | self._count, sample, rehearse)
+            except LostError as error:
+                self._rehearse(visit)
+                if self._recover(error) == visit.step:
+                    return self._expected  # only its report was lost: the states are the same
+
+    def _ask(self, request: Callable[[Session], T], *, back: bool = True) -> T:
+        """The board's answer to what may be asked twice. A board that was lost is found again, and
+        brought `back` to where it was."""
+        while True:
+            session = self._open()
+            try:
+                answer = request(session)
+            except LostError as error:
+                if self.network.standalone:
+                    raise
+                self._recover(error, back=back)
+            else:
+                self._found = 0
+                return answer
+
+    def _advance(self, step: int) -> None:
+        """Note that the board has made this step, as the simulator has."""
+        self._found = 0
+        self._step = self._rehearsed = step
+        self._behind = dict(self._simulator.memory)
+
+    def _recover(self, lost: LostError, *, back: bool = True) -> int:
+        """Find the board again, and bring it `back`; the step that it is at: the last one known to
+        be made, or the one under way."""
+        assert self._session is not None
+        session, why = self._session, lost.message
+        least, longest = _BACK_OFF
+        while True:
+            silence = self._clock.now() - session.heard
+            if silence > NO_PROGRESS or self._found >= MOST_FOUND:
+                silent = f"{silence:.0f} seconds of silence"
+                tried = silent if silence > NO_PROGRESS else f"lost {self._found} times"
+                raise StalledError(
+                    f"no progress after step {self._step}: {tried}: {lost.message}", help=lost.help
+                ) from None
+            try:
+                welcome = self._find(session)
+                self._found += 1
+                step = self._restore(session, welcome) if back else welcome.step
+            except LostError as error:
+                lost = error
+            else:
+                session.counters.lost += 1
+                self._on_resume(step, why)
+                return step
+            self._clock.sleep(least)
+            least = min(2 * least, longest)
+
+    def _find(self, session: Session) -> Welcome:
+        """Greet the board, over a new line if it does not answer over the one there is."""
+        if self._transport is None:
+            try:
+                self._transport = self._connect()
+            except DeviceError as error:  # a cable that is out; it may come back
+                raise LostError(error.message, help=error.help) from None
+            session.reconnect(self._transport)
+        try:
+            welcome = session.hello()
+        except LostError:
+            self._transport.close()
+            self._transport = None
+            raise
+        session.expect(self.network.fingerprint, self.board)
+        return welcome
+
+    def _restore(self, session: Session, welcome: Welcome) -> int:
+        """Give the board back what it has lost; the step that it then is at."""
+        step = welcome.step
+        if step == self._step or (step == self._step + 1 == self._rehearsed):
+            memory = self._behind if step == self._step else self._simulator.memory
+            state = self._packed(memory)
+            if not self._compare or welcome.crc == state_digest(state):
+                return step
+            if step != 0 and not self._unsettled:  # else it has restarted, or part of it is new
+                _raise(self._check_position(step, state))
+        session.write_state(self._packed(self._behind), self._step)
+        return self._step
+
+    def _packed(self, memory: dict[str, Any]) -> bytes:
+        return b"".join(pack(b, memory[b.name]) for b in self.network.program.state)
 
     def _listen(self, total: int) -> Iterator[Outcome]:
         """Follow a board that trains by itself, from its reset on; the outcome of every step."""
@@ -268,6 +435,7 @@ class Twin:
                 )
             for visit, step in islice(steps, reached - made):
                 made = visit.step  # lines that are lost on the way leave the simulator's loss
+                self._advance(made)
                 yield self._heard(visit, step, told if made == reached else None)
             if isinstance(line, TextDone):
                 moment = Moment(made, f"at the end, after step {made}")
@@ -290,10 +458,10 @@ class Twin:
         greet(self._transport, self.network, self.board).restart()
         yield from read_text(self._transport, SILENCE)
 
-    def _read_state(self, session: Session) -> bytes:
+    def _read_state(self) -> bytes:
         """The board's state, which is the simulator's."""
-        _raise(self._check_position(session, self._step))
-        state = session.read_state()
+        _raise(self._check_position(self._step))
+        state = self.state()
         if self._compare and state != self._simulator.state():
             moment = Moment(self._step, f"in the state after step {self._step}")
             raise self._difference(moment, {}, {}, state)
@@ -301,7 +469,7 @@ class Twin:
 
     def _best_state(self) -> bytes:
         """The board's state, which the simulator has as well if it is compared."""
-        return self._simulator.state() if self._compare else self._open().read_state()
+        return self._simulator.state() if self._compare else self.state()
 
     def _scores(
         self,
@@ -311,7 +479,6 @@ class Twin:
         rows: int | None = None,
     ) -> dict[str, Score | None]:
         """The board's scores on the sets of these names; nothing if it was stopped meanwhile."""
-        session = self._open()
         sets = {"train": self.network.train[:rows], "test": self.network.test[:rows]}
         if self.network.validation is not None:
             sets["validation"] = self.network.validation[:rows]
@@ -323,7 +490,7 @@ class Twin:
             answers = []
             for row in range(len(samples)):
                 sample = samples.bytes(row)
-                answer = session.evaluate(sample)
+                answer = self._ask(partial(_evaluate, sample))
                 if self._compare:
                     step = self._simulator.evaluate(samples.x[row], samples.target[row])
                     expected = Evaluation(step.loss, step.prediction, trace_digest(step.trace))
@@ -336,7 +503,7 @@ class Twin:
                     return {}
             losses, predictions = [a.loss for a in answers], [a.prediction for a in answers]
             scores[part] = Score.of(self.network.plan, samples, losses, predictions)
-        _raise(self._check_position(session, self._step))
+        _raise(self._check_position(self._step))
         return scores
 
     # ---- comparing ----
@@ -352,7 +519,10 @@ class Twin:
         return Progress(visit.step, visit.epoch, loss, exact, right), error
 
     def _rehearse(self, visit: Visit) -> None:
-        """Make a step while the board makes it, and note what it should report."""
+        """Make a step while the board makes it, once, and note what it should report."""
+        if self._rehearsed == visit.step:
+            return
+        self._rehearsed = visit.step
         step = make(self._simulator, self.network, visit)
         trace = trace_digest(step.trace)
         part = crc16(self._simulator.part_of_state(*slice_bounds(self._state_bytes, visit.step)))
@@ -371,10 +541,11 @@ class Twin:
         sample = self.network.sample(visit).bytes(0)
         return self._outcome(visit, loss, self._differ(_at(visit, sample), line, expected))
 
-    def _check_position(self, session: Session, step: int) -> DifferenceError | None:
-        """The board's step, and the digest of its whole state."""
-        answer = session.verify()
-        expected = replace(answer, step=step, crc=state_digest(self._simulator.state()))
+    def _check_position(self, step: int, state: bytes | None = None) -> DifferenceError | None:
+        """The board's step, and the digest of its whole state, which is to be the simulator's."""
+        answer = self.position()
+        crc = state_digest(self._simulator.state() if state is None else state)
+        expected = replace(answer, step=step, crc=crc)
         return self._differ(Moment(step, f"in the state after step {step}"), answer, expected)
 
     def _differ(self, moment: Moment, board: Told, simulator: Told) -> DifferenceError | None:
@@ -397,6 +568,10 @@ class Twin:
 
 def _at(visit: Visit, sample: bytes) -> Moment:
     return Moment(visit.step, f"at step {visit.step}", visit.row, sample)
+
+
+def _evaluate(sample: bytes, session: Session) -> Evaluation:
+    return session.evaluate(sample)
 
 
 def _raise(error: DifferenceError | None) -> None:

@@ -53,6 +53,13 @@ class View:
     def begin(self, run: Run) -> None:
         """The run begins."""
 
+    def resume(self, step: int, why: str) -> None:
+        """Training goes on after a step: of an earlier run, or of a board that was lost."""
+        self.tell(f"{why}: resumed at step {step:,}" if why else f"resumed at step {step:,}")
+
+    def tell(self, line: str) -> None:
+        """Something to know happens."""
+
     def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """A step has been made, or as many as there are `losses`, of which it is the last."""
 
@@ -99,6 +106,10 @@ class PlainView(View):
         epochs = f", {run.epochs} epochs" if run.total % run.rows == 0 else ""
         self._say(f"{run.net} on {run.place}: {run.total:,} steps{epochs}")
         self._said = self._clock()
+
+    def tell(self, line: str) -> None:
+        """Say so at once."""
+        self._say(line)
 
     def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """Now and then a line."""
@@ -163,6 +174,10 @@ class LiveView(View):
             console=self._console, refresh_per_second=_REFRESH, get_renderable=self._picture
         )
         self._live.start(refresh=True)
+
+    def tell(self, line: str) -> None:
+        """Print it above the picture."""
+        self._console.print(line, soft_wrap=True, markup=False)
 
     def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """The next picture will show it."""
@@ -265,6 +280,15 @@ class JsonView(View):
     def begin(self, run: Run) -> None:
         """Nothing that programs read."""
         self._people.begin(run)
+
+    def resume(self, step: int, why: str) -> None:
+        """An object."""
+        emit({"event": "resumed", "step": step, "why": why}, self._out)
+        self._people.resume(step, why)
+
+    def tell(self, line: str) -> None:
+        """Nothing that programs read."""
+        self._people.tell(line)
 
     def step(self, progress: Progress, losses: Sequence[float] = ()) -> None:
         """An object a step."""

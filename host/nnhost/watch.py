@@ -10,6 +10,8 @@ from types import FrameType
 
 from nnhost import saved
 from nnhost.boards import Board
+from nnhost.clock import REAL, Clock
+from nnhost.errors import UsageError
 from nnhost.generate import Network, prepare
 from nnhost.meter import Run
 from nnhost.outcome import Progress, Result, length
@@ -18,6 +20,9 @@ from nnhost.run.boards import board_folder, open_board
 from nnhost.simulation import simulate_network
 from nnhost.twin import Twin
 from nnhost.view import View
+
+#: Seconds between two times that a run under way is saved, at least.
+SAVE_PACE = 1.0
 
 
 def watch(
@@ -29,8 +34,13 @@ def watch(
     epochs: int | None = None,
     steps: int | None = None,
     compare: bool = True,
+    resume: bool = False,
+    clock: Clock = REAL,
 ) -> Result:
     """Train the project's net on a board that has been flashed, and keep what it has learned.
+
+    What it has learned is saved every second or so. `resume` goes on with a run that has not come
+    to its end, or begins one if there is none.
 
     The first Ctrl-C ends the run with the step under way, a second one at once.
     Raises `NnhostError`, among them `DeviceError` and `DifferenceError`.
@@ -38,6 +48,14 @@ def watch(
     network = prepare(project)
     total = length(network, epochs, steps)
     folder = board_folder(project.root, board)
+    start = _start(network, folder, total) if resume else None
+    saved_at = clock.now()
+
+    def on_checkpoint(checkpoint: saved.Saved) -> None:
+        nonlocal saved_at
+        if clock.now() - saved_at >= SAVE_PACE:
+            saved.save(folder, checkpoint)
+            saved_at = clock.now()
 
     def on_step(progress: Progress) -> None:
         if progress.step == 1:
@@ -52,6 +70,8 @@ def watch(
             lambda: open_board(project.root, board, port),
             folder,
             compare=compare,
+            on_resume=view.resume,
+            clock=clock,
         ) as twin,
         view,
     ):
@@ -59,20 +79,64 @@ def watch(
         view.begin(Run(
             title(network), board.name, network.plan.rows, total, claim, lambda: twin.counters
         ))  # fmt: skip
+        if resume and saved.damaged(folder):
+            view.tell(f"{folder / saved.NAME} is damaged: the one saved before is taken")
         result = twin.train(
             epochs,
             steps,
             on_step=on_step,
             on_score=view.score,
             on_epoch=view.epoch,
+            on_checkpoint=on_checkpoint,
             stopping=stopping,
+            resume=start,
         )
         if result.state:
             at = result.kept_step
-            kept = saved.Saved(network.fingerprint, at, result.state, result.losses)
+            names = network.fingerprint, network.training
+            kept = saved.Saved(*names, at, result.state, result.losses)
             saved.save(folder, kept)
         view.end(result)
     return result
+
+
+def _start(network: Network, folder: Path, total: int) -> saved.Saved | None:
+    """What was saved of an earlier run; None if nothing was.
+
+    Raises `UsageError` where it cannot be gone on with.
+    """
+    found = saved.load(folder)
+    again = "nnhost watch, without --resume, begins anew"
+    if network.standalone:
+        raise UsageError("a board that trains by itself begins anew after each reset", help=again)
+    train = network.project.train
+    if network.online:
+        raise UsageError("a run that learns online cannot be resumed", help=again)
+    if train.early_stopping or train.stop_loss or train.max_time:
+        raise UsageError(
+            "a run that early_stopping, stop_loss or max_time may end cannot be resumed", help=again
+        )
+    if found is None:
+        if saved.damaged(folder):
+            raise UsageError(f"{folder / saved.NAME} is damaged, and none is before it", help=again)
+        return None
+    if found.program != network.fingerprint:
+        raise UsageError(
+            f"the run saved is of program {found.program:08X}, "
+            f"the project is {network.fingerprint:08X}",
+            help=f"put nn.toml back as it was; {again}",
+        )
+    if found.training != network.training:
+        raise UsageError(
+            "the run saved had another seed, batch or other samples",
+            help=f"put nn.toml and the data back as they were; {again}",
+        )
+    if found.step > total:
+        raise UsageError(
+            f"the run saved is at step {found.step}, behind step {total}",
+            help=f"train for more steps; {again}",
+        )
+    return found
 
 
 def watch_simulation(

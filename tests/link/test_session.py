@@ -6,6 +6,7 @@ from time import sleep
 
 import pytest
 
+from nnhost.clock import Clock
 from nnhost.errors import DeviceError
 from nnhost.link import Flag, Session, messages, slice_digest, state_digest
 
@@ -250,10 +251,10 @@ class Mute:
 
 
 @pytest.mark.parametrize("data", [b"", b"login: ", b"\0\0\0", bytes(range(256))])
-def test_ten_failures_are_a_clear_error(data, monkeypatch):
-    clock = iter(range(10**9))
-    monkeypatch.setattr("nnhost.link.session.monotonic", lambda: next(clock) / 50)
-    session = Session(Mute(data), reply_timeout=0.1)
+def test_ten_failures_are_a_clear_error(data):
+    ticks = iter(range(10**9))
+    clock = Clock(lambda: next(ticks) / 50)
+    session = Session(Mute(data), reply_timeout=0.1, clock=clock)
     with pytest.raises(DeviceError, match=r"does not answer HELLO \(\d+ frames sent") as caught:
         session.hello()
     assert caught.value.exit_code == 3

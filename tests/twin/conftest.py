@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nnhost.errors import DeviceError
+from nnhost.errors import LostError
 from nnhost.generate import Network, prepare
 from nnhost.link import messages, slice_digest, state_digest, trace_digest
 from nnhost.link.frames import Frame, FrameError, decode, encode
@@ -68,13 +68,13 @@ class FakeBoard:
 
     def read(self, timeout: float) -> bytes:
         if self.closed:
-            raise DeviceError("the board is gone")
+            raise LostError("the board is gone")
         data, self.out = self.out, b""
         return data
 
     def write(self, data: bytes) -> None:
         if self.closed:
-            raise DeviceError("the board is gone")
+            raise LostError("the board is gone")
         *blocks, self.partial = (self.partial + data).split(b"\0")
         for block in filter(None, blocks):
             try:

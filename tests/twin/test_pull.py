@@ -35,7 +35,9 @@ def pull(network, tmp_path):
 
 
 def keep(network, trained, folder, program=0):
-    ram = saved.Saved(program or network.fingerprint, trained.steps, trained.state, trained.losses)
+    ram = saved.Saved(
+        program or network.fingerprint, 0, trained.steps, trained.state, trained.losses
+    )
     saved.save(folder, ram)
 
 

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnhost.errors import DeviceError, DifferenceError, UsageError
+from nnhost.clock import Clock
+from nnhost.errors import DeviceError, DifferenceError, LostError, StalledError, UsageError
 from nnhost.generate import prepare
 from nnhost.link.digest import SLICES
+from nnhost.link.frames import decode
+from nnhost.link.messages import Step
 from nnhost.simulation import simulate
 from nnhost.twin import CHECKPOINT, Twin
 
@@ -207,13 +210,83 @@ def test_another_board_is_refused(twin, board):
         twin.train()
 
 
-def test_a_restart_is_an_error_not_a_difference(twin, board):
+def test_a_restart_is_made_good(network, board, project, tmp_path):
     def restart(progress):
         if progress.step == 9:
             board.session = board.step_count = 0
+            board.simulator.reset(99)
 
-    with pytest.raises(DeviceError, match="restarted"):
-        twin.train(on_step=restart)
+    told = []
+    with Twin(
+        network, "host", lambda: board, tmp_path, on_resume=lambda *what: told.append(what)
+    ) as twin:
+        result = twin.train(on_step=restart)
+    assert result.digest == simulate(project).digest
+    assert (result.steps, result.link.lost) == (120, 1)
+    assert told == [(9, "the board has restarted")]
+
+
+def test_a_board_that_restarts_at_each_step_stops_the_run(network, board, tmp_path):
+    class Failing(FakeBoard):
+        def write(self, data):
+            for block in filter(None, data.split(b"\0")):
+                if decode(block).type == Step.NUMBER and decode(block).payload[0] == 9:
+                    self.session = self.step_count = 0
+            super().write(data)
+
+    board = Failing(network)
+    with (
+        pytest.raises(StalledError, match=r"after step 8: lost 20 times: .*restarted") as caught,
+        Twin(network, "host", lambda: board, tmp_path, clock=instant()) as twin,
+    ):
+        twin.train()
+    assert caught.value.exit_code == 5
+
+
+def test_a_board_that_does_not_come_back_stops_the_run(network, board, tmp_path):
+    def die(progress):
+        board.closed = progress.step == 9
+
+    with (
+        pytest.raises(
+            StalledError, match=r"after step 9: 3\d seconds of silence: .*gone"
+        ) as caught,
+        Twin(network, "host", lambda: board, tmp_path, clock=instant()) as twin,
+    ):
+        twin.train(on_step=die)
+    assert caught.value.exit_code == 5
+
+
+def test_a_difference_that_a_lost_line_hides_is_found(network, board, tmp_path):
+    """A board that has not restarted is not given its state back in silence."""
+    lost = []
+
+    def lose(progress):
+        if progress.step == 9:
+            flip("weight1", 1, 0)(board)
+            lost.append(board.read)
+            board.read = once
+
+    def once(timeout):
+        board.read = lost[0]
+        raise LostError("gone for a moment")
+
+    with (
+        pytest.raises(DifferenceError, match=r"in the state after step (9|10)"),
+        Twin(network, "host", lambda: board, tmp_path, clock=instant()) as twin,
+    ):
+        twin.train(on_step=lose)
+
+
+def instant():
+    """A clock on which a pause is over at once."""
+    time = [0.0]
+
+    def now():
+        time[0] += 0.01
+        return time[0]
+
+    return Clock(now, lambda seconds: time.__setitem__(0, time[0] + seconds))
 
 
 def test_a_bad_line_costs_time_but_nothing_else(network, board, tmp_path, project):

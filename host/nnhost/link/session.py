@@ -11,10 +11,10 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from types import TracebackType
 
-from nnhost.errors import DeviceError
+from nnhost.clock import REAL, Clock
+from nnhost.errors import DeviceError, LostError
 from nnhost.link import messages
 from nnhost.link.digest import state_digest
 from nnhost.link.frames import DELIMITER, LARGEST, Frame, FrameError, decode, encode
@@ -59,6 +59,8 @@ class Counters:
     """frames that the board reported as corrupt or out of order"""
     repeated: int = 0
     """answers that had been taken already"""
+    lost: int = 0
+    """times that the board was lost, and found again"""
 
     def __str__(self) -> str:
         return (
@@ -74,17 +76,24 @@ class Session:
     what was measured. ``quiet`` is the silence after which a disturbed line is taken to be idle: it
     must exceed the time that a frame takes on the line, and the adapter's latency.
 
-    All methods raise ``DeviceError`` if the board is gone, has restarted, refuses, or has failed to
-    answer ``ATTEMPTS`` times in a row. After an exchange that was cut short, by an error of the
-    line or by ``KeyboardInterrupt``, the next call must be ``hello``: it tells at which step the
-    board is.
+    All methods raise ``LostError`` if the board is gone, has restarted, or has failed to answer
+    ``ATTEMPTS`` times in a row, and ``DeviceError`` if it refuses. After an exchange that was cut
+    short, by an error of the line or by ``KeyboardInterrupt``, the next call must be ``hello``: it
+    tells at which step the board is.
     """
 
     def __init__(
-        self, transport: Transport, *, reply_timeout: float = 1.0, quiet: float = 0.05
+        self,
+        transport: Transport,
+        *,
+        reply_timeout: float = 1.0,
+        quiet: float = 0.05,
+        clock: Clock = REAL,
     ) -> None:
         self.counters = Counters()
         self._transport = transport
+        self._clock = clock
+        self._former: set[int] = set()  # sessions that this one has opened
         self._first_wait = reply_timeout
         self._quiet = quiet
         # Some chips lose what comes before their UART is on: the first HELLO may need another.
@@ -98,6 +107,8 @@ class Session:
         self._greeting = False
         self._settled = False
         self._welcome: messages.Welcome | None = None
+        self.heard = clock.now()
+        """when the last answer came"""
 
     def hello(self, patience: float = 12.0) -> messages.Welcome:
         """Opens a new session; what the board is and where it stands.
@@ -106,6 +117,7 @@ class Session:
         version of the protocol.
         """
         self._session = secrets.randbelow(0xFFFF) + 1
+        self._former.add(self._session)
         self._sequence = 0xFFFF
         self._greeting = self._settled = True
         answer = self._exchange(messages.Hello(), patience)
@@ -119,6 +131,13 @@ class Session:
             )
         self._welcome = messages.Welcome.unpack(answer.payload)
         return self._welcome
+
+    def reconnect(self, transport: Transport) -> None:
+        """Go on through another transport, the one before being closed. ``hello`` must follow."""
+        self._transport = transport
+        self._blocks.clear()
+        self._partial = b""
+        self._settled = False
 
     @property
     def welcome(self) -> messages.Welcome:
@@ -253,15 +272,15 @@ class Session:
         self._sequence = (self._sequence + 1) & 0xFFFF
         kind = type(request)
         frame = encode(Frame(kind.NUMBER, self._session, self._sequence, request.pack()))
-        began = monotonic()
+        began = self._clock.now()
         wait = self._waits.get(kind, self._first_wait)
         for attempt in range(ATTEMPTS):
-            sent = monotonic()
+            sent = self._clock.now()
             self._send(frame)
             if attempt == 0:
                 meanwhile()
             answer = self._listen(wait, drain=False)
-            elapsed = monotonic() - sent
+            elapsed = self._clock.now() - sent
             if answer is None:
                 if elapsed >= wait:
                     self.counters.timeouts += 1
@@ -275,13 +294,14 @@ class Session:
                 self._waits[kind] = _FLOOR + _MARGIN * slowest
             if answer is not None:
                 self.counters.received += 1
+                self.heard = self._clock.now()
                 self._answered = kind
                 self._settled = True
                 return answer
-            if monotonic() - began > patience:
+            if self._clock.now() - began > patience:
                 break
             self.counters.retries += 1
-        raise DeviceError(
+        raise LostError(
             f"the board does not answer {kind.__name__.upper()} ({self.counters})",
             help="is it powered, flashed (nnhost flash), and the port the right one?",
         )
@@ -297,7 +317,7 @@ class Session:
         Returns None at the first sign that it will not come, or, to ``drain`` a disturbed line,
         after ``wait`` seconds of silence.
         """
-        began = monotonic()
+        began = self._clock.now()
         deadline = began + wait
         while (block := self._next_block(deadline)) is not None:
             try:
@@ -317,13 +337,13 @@ class Session:
                     continue
             if not drain:
                 return None
-            deadline = min(monotonic() + wait, began + _LONGEST_DRAIN)
+            deadline = min(self._clock.now() + wait, began + _LONGEST_DRAIN)
         return None
 
     def _next_block(self, deadline: float) -> bytes | None:
         """The next bytes between delimiters; None when the time is up."""
         while not self._blocks:
-            left = deadline - monotonic()
+            left = deadline - self._clock.now()
             if left <= 0:
                 return None
             *blocks, self._partial = (self._partial + self._transport.read(left)).split(DELIMITER)
@@ -338,10 +358,9 @@ class Session:
         if self._greeting or frame.session == self._session:
             return
         if frame.session == 0:
-            raise DeviceError(
-                "the board has restarted: what it had learned is lost",
-                help="check its supply and its reset line, then train again",
-            )
+            raise LostError("the board has restarted", help="check its supply and its reset line")
+        if frame.session in self._former:
+            raise LostError("an old greeting has reached the board again")
         raise DeviceError(
             "another program has opened a session with the board",
             help="close it: only one can train the board at a time",

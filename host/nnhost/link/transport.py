@@ -11,11 +11,11 @@ class Transport(Protocol):
     def read(self, timeout: float) -> bytes:
         """What has arrived, at least one byte; ``b""`` if nothing does within ``timeout`` seconds.
 
-        Raises ``DeviceError`` when the other side is gone.
+        Raises ``LostError`` when the other side is gone.
         """
 
     def write(self, data: bytes) -> None:
-        """Sends all of ``data``. Raises ``DeviceError`` when the other side is gone."""
+        """Sends all of ``data``. Raises ``LostError`` when the other side is gone."""
 
     def close(self) -> None:
         """Gives the line back; more than once does no harm."""

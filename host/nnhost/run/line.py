@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from time import monotonic
 
-from nnhost.errors import DeviceError
+from nnhost.errors import DeviceError, LostError
 
 #: Seconds for which the other side may refuse bytes.
 _PATIENCE = 10.0
@@ -63,7 +63,7 @@ class Line:
         deadline = monotonic() + _PATIENCE
         while data:
             if not self._writable.poll(max(0.0, deadline - monotonic()) * 1000):
-                raise DeviceError(f"{self.name} takes no more bytes", help="reset it")
+                raise LostError(f"{self.name} takes no more bytes", help="reset it")
             try:
                 data = data[os.write(self._writer, data) :]
             except BlockingIOError:
@@ -79,6 +79,6 @@ class Line:
         if not self._end.alive:
             raise DeviceError(f"the line to {self.name} is closed")
 
-    def _gone(self) -> DeviceError:
+    def _gone(self) -> LostError:
         reason = self._epitaph()
-        return DeviceError(f"{self.name} is gone" + (f": {reason}" if reason else ""))
+        return LostError(f"{self.name} is gone" + (f": {reason}" if reason else ""))

@@ -1,0 +1,279 @@
+"""A host, a board and the line between them in one process, on a clock of their own.
+
+The board is the firmware's core and a generated net, compiled for this computer; the host is the
+product's own `Twin`. Nothing sleeps: time is what the bytes on the line take. What goes wrong is
+drawn from a seed, so that a failure can be had again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nnhost import boards
+from nnhost.clock import Clock
+from nnhost.errors import LostError
+from nnhost.generate import Network, board_sources, write
+from nnhost.paths import firmware_dir
+
+BYTE = 10 / 115200  # seconds that a byte takes on the line
+COMPUTING = 0.002  # that the board takes for a request
+BOOTING = 0.02  # after its supply has come back, deaf meanwhile
+LATENCY = 0.001  # until the host hears of what has arrived
+
+NAME = "host"
+
+
+def compile_board(network: Network, folder: Path) -> Path:
+    """The firmware of a net as a library. The payload is the least, so that samples need parts."""
+    board = replace(boards.get(NAME), payload=32, answer=32)
+    write(board_sources(network, board), folder)
+    core = firmware_dir() / "core"
+    port = Path(__file__).parent
+    library = folder / "board.so"
+    subprocess.run(
+        ["gcc", "-std=gnu99", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Dmain=nn_main",
+         "-Wl,-Bsymbolic", f"-I{folder}", f"-I{core}", *core.glob("*.c"), *folder.glob("*.c"),
+         *port.glob("*.c"), "-o", library],
+        check=True,
+    )  # fmt: skip
+    return library
+
+
+class Board:
+    """The firmware. Each has memory of its own: the loader gives one a file."""
+
+    def __init__(self, library: Path) -> None:
+        copy = library.with_name(f"board.{id(self)}.so")
+        shutil.copyfile(library, copy)
+        self._lib = ctypes.CDLL(str(copy))
+        copy.unlink()
+        self._answer = ctypes.create_string_buffer(1024)
+        self.steps_made = 0
+        """training steps carried out, those that were lost in a restart included"""
+        self.power()
+
+    def power(self) -> None:
+        """What a brown-out does: all is forgotten."""
+        self._lib.board_power()
+
+    def feed(self, data: bytes) -> tuple[int, bytes]:
+        """How many bytes the board reads before it answers, and the answer."""
+        before = self._lib.board_steps()
+        read = self._lib.board_feed(data, len(data))
+        self.steps_made += self._lib.board_steps() == before + 1
+        size = self._lib.board_answer(self._answer)
+        return read, self._answer.raw[:size]
+
+
+@dataclass
+class Chance:
+    """The faults of a line, `rate` of them a frame, until `quota` are used up; then it is quiet.
+
+    So are the first greeting and its answer: a board that cannot be greeted is not trained.
+    """
+
+    seed: int
+    rate: float = 0.0
+    quota: int = 0
+    accidents: bool = True
+    faults: int = 0
+    _random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def strikes(self) -> bool:
+        """Whether something happens to this frame."""
+        if self.faults >= self.quota or self._random.random() >= self.rate:
+            return False
+        self.faults += 1
+        return True
+
+    def pick(self, kinds: tuple[str, ...]) -> str:
+        return self._random.choice(kinds)
+
+    def below(self, limit: int) -> int:
+        return self._random.randrange(limit)
+
+    def bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+
+#: What happens to one frame in so many that something happens to.
+ACCIDENT = 40
+DAMAGE = ("flip", "burst", "drop", "insert", "cut", "lose", "twice", "delay", "stale")
+#: Rarer, for they cost the host a greeting.
+ACCIDENTS = ("reset", "reset in the answer", "unplug")
+
+
+class World:
+    """A board, and the line to it. `connect` is what a `Twin` asks for.
+
+    `at_frame` is called with the number of each request that the host sends, from 1, before it is
+    on its way.
+    """
+
+    def __init__(self, library: Path, chance: Chance | None = None) -> None:
+        self.board = Board(library)
+        self.chance = chance or Chance(0)
+        self.now = 0.0
+        self.clock = Clock(lambda: self.now, self._sleep)
+        self.frames = 0
+        self.at_frame: Callable[[int], None] = lambda number: None
+        self.answer_cut = False  # the board's supply fails while it answers next
+        self._busy = 0.0  # until then the board hears nothing
+        self._sent = 0.0  # until then the host's last bytes are on their way
+        self._plugged = 0.0  # from then on there is a port
+        self._events: list[tuple[float, int, bool, bytes]] = []
+        self._count = 0
+        self._past: dict[bool, list[bytes]] = {True: [], False: []}
+        self._line: _Line | None = None
+
+    def connect(self) -> _Line:
+        """A line to the board. Raises `LostError` while the cable is out."""
+        if self.now < self._plugged:
+            raise LostError("there is no port")
+        self._line = _Line(self)
+        return self._line
+
+    def restart(self) -> None:
+        """The supply fails for a moment."""
+        self.board.power()
+        self._busy = self.now + BOOTING
+        self._events = [event for event in self._events if event[2]]  # it says no more
+
+    def unplug(self, seconds: float = 0.5) -> None:
+        """The cable is out for some time; what is under way on it is lost."""
+        self._plugged = self.now + seconds
+        self._events = []
+        self._line = None
+
+    def _sleep(self, seconds: float) -> None:
+        self._run(self.now + seconds, None)
+
+    # ---- the line ----
+
+    def check(self, line: _Line) -> None:
+        if line is not self._line:
+            raise LostError("the line is dead")
+
+    def write(self, line: _Line, data: bytes) -> None:
+        self.check(line)
+        if len(data) > 1:
+            self.frames += 1
+            self.at_frame(self.frames)
+            self.check(line)
+        begin = max(self.now, self._sent)
+        for late, part in self._damage(data, True):
+            self._post(begin + late, True, part)
+            begin += len(part) * BYTE
+        self._sent = begin
+
+    def read(self, line: _Line, timeout: float) -> bytes:
+        self.check(line)
+        return self._run(self.now + timeout, line)
+
+    def _post(self, when: float, to_board: bool, data: bytes) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (when, self._count, to_board, data))
+
+    def _run(self, until: float, line: _Line | None) -> bytes:
+        """Let time go on, until then or until the host of that line hears something."""
+        while self._events and self._events[0][0] <= until:
+            when, _, to_board, data = heapq.heappop(self._events)
+            self.now = max(self.now, when)
+            if to_board:
+                self._hear(data)
+            elif line is not None:
+                return data
+        self.now = max(self.now, until)
+        return b""
+
+    def _hear(self, data: bytes) -> None:
+        """Bytes that begin to arrive at the board now."""
+        time = self.now
+        while data:
+            deaf = max(0, -int(-(self._busy - time) // BYTE))
+            time += min(deaf, len(data)) * BYTE
+            data = data[deaf:]
+            if not data:
+                return
+            read, answer = self.board.feed(data)
+            time += read * BYTE
+            data = data[read:]
+            if not answer:
+                return
+            begin = time + COMPUTING
+            self._busy = begin + len(answer) * BYTE
+            if self.answer_cut:
+                self.answer_cut = False
+                answer = answer[: self.chance.below(len(answer))]
+                self.board.power()
+                self._busy += BOOTING
+            for late, part in self._damage(answer, False):
+                begin += len(part) * BYTE
+                self._post(begin + late + LATENCY, False, part)
+
+    # ---- what goes wrong ----
+
+    def _damage(self, data: bytes, to_board: bool) -> list[tuple[float, bytes]]:
+        """What becomes of a frame: parts that arrive, each so much later than it should."""
+        chance = self.chance
+        if len(data) <= 1 or self.frames == 1 or not chance.strikes():
+            return [(0.0, data)]
+        if chance.accidents and chance.below(ACCIDENT) == 0:
+            kind = chance.pick(ACCIDENTS)
+            if kind == "unplug":
+                self.unplug()
+                return []
+            if kind == "reset":
+                self.restart()
+                return []
+            self.answer_cut = True
+            return [(0.0, data)]
+        past = self._past[to_board]
+        past.append(data)
+        del past[:-20]
+        at = chance.below(len(data))
+        kind = chance.pick(DAMAGE)
+        if kind == "flip":
+            return [(0.0, data[:at] + bytes([data[at] ^ 1 << chance.below(8)]) + data[at + 1 :])]
+        if kind == "burst":
+            size = len(data[at : at + 6])
+            return [(0.0, data[:at] + chance.bytes(size) + data[at + size :])]
+        if kind == "drop":
+            return [(0.0, data[:at] + data[at + 1 :])]
+        if kind == "insert":
+            return [(0.0, data[:at] + chance.bytes(1 + chance.below(4)) + data[at:])]
+        if kind == "cut":
+            return [(0.0, data[:at])]
+        if kind == "lose":
+            return []
+        if kind == "twice":
+            return [(0.0, data), (0.0, data)]
+        if kind == "delay":
+            return [(0.001 * (1 << chance.below(10)), data)]
+        return [(0.0, past[chance.below(len(past))]), (0.0, data)]
+
+
+class _Line:
+    """The host's end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def read(self, timeout: float) -> bytes:
+        return self._world.read(self, timeout)
+
+    def write(self, data: bytes) -> None:
+        self._world.write(self, data)
+
+    def close(self) -> None:
+        pass

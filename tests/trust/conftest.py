@@ -1,0 +1,83 @@
+"""Small nets on simulated boards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from helpers.simulated import Chance, World, compile_board
+
+from nnhost.generate import Network, prepare
+from nnhost.outcome import Result
+from nnhost.project import Project, load_project
+from nnhost.simulation import simulate
+
+#: Samples that need two frames, batches, and momentum: 33 steps, and 13 frames to read the state.
+WIDE = """
+[net]
+hidden = [3]
+[train]
+lr = 0.02
+epochs = 3
+batch = 4
+optimizer = "momentum"
+seed = 5
+[data]
+source = "breast_cancer"
+test = 0.98
+"""
+
+#: A state that fits a frame.
+SMALL = """
+[net]
+hidden = [2]
+loss = "binary-cross-entropy"
+[train]
+lr = 0.25
+epochs = 9
+batch = 3
+[data]
+source = "xor"
+test = 0
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A net, its firmware, and what an undisturbed training comes to."""
+
+    project: Project
+    network: Network
+    library: Path
+    reference: Callable[[int | None], Result]
+
+    def world(self, chance: Chance | None = None) -> World:
+        """A board that has just been powered on."""
+        return World(self.library, chance)
+
+
+def _bench(folder: Path, text: str) -> Bench:
+    (folder / "nn.toml").write_text(text + '[board]\nname = "host"\n')
+    project = load_project(folder)
+    network = prepare(project)
+    network = replace(network, test=network.test[:3])
+    found: dict[int | None, Result] = {}
+
+    def reference(steps: int | None) -> Result:
+        if steps not in found:
+            found[steps] = simulate(project, steps=steps)
+        return found[steps]
+
+    return Bench(project, network, compile_board(network, folder), reference)
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return _bench(tmp_path_factory.mktemp("wide"), WIDE)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return _bench(tmp_path_factory.mktemp("small"), SMALL)

@@ -1,0 +1,46 @@
+"""Whatever happens on the line: the weights are right, nothing is done twice, the run ends."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+
+import pytest
+from helpers.simulated import Chance
+
+from nnhost.errors import NnhostError
+from nnhost.twin import Twin
+
+#: Seeded faults of a test run; `make soak` asks for more.
+FAULTS = int(os.environ.get("NNHOST_FAULTS", "10000"))
+PARTS = 10
+#: Faults a frame. At the last, three of five exchanges fail.
+RATES = (0.1, 0.25, 0.35)
+#: Faults of a run, after which the line is quiet.
+QUOTA = 200
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("accidents", [True, False])
+def test_training_is_exact_and_ends(wide, tmp_path, part, accidents):
+    """Damaged, lost, late, doubled and old frames; with `accidents`, restarts and cut cables."""
+    reference = wide.reference(None)
+    faults = 0
+    for number in count():
+        seed = (number * PARTS + part) * 2 + accidents
+        chance = Chance(seed, RATES[number % len(RATES)], QUOTA, accidents)
+        world = wide.world(chance)
+        try:
+            with Twin(wide.network, "host", world.connect, tmp_path, clock=world.clock) as twin:
+                result = twin.train(score=number % 8 == 0)
+                position = twin.position()
+        except NnhostError as error:
+            pytest.fail(f"seed {seed}: {error}")
+        assert result.digest == reference.digest, f"seed {seed}"
+        assert result.losses.tolist() == reference.losses.tolist(), f"seed {seed}"
+        assert position.step == result.steps, f"seed {seed}"
+        if result.link is not None and result.link.lost == 0:
+            assert world.board.steps_made == result.steps, f"seed {seed}"
+        faults += chance.faults
+        if faults >= FAULTS // PARTS // 2:
+            break

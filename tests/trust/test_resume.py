@@ -1,0 +1,192 @@
+"""A run whose host was killed goes on, and ends where an undisturbed one does."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnhost import files, saved
+from nnhost.boards import get
+from nnhost.errors import NnhostError, UsageError
+from nnhost.run.boards import board_folder
+from nnhost.view import View
+from nnhost.watch import watch
+
+KILLS = 200
+
+
+class Killed(BaseException):
+    """What kill -9 looks like from within: nothing is tidied up that has effect."""
+
+
+class Told(View):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def tell(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture
+def world(wide, tmp_path, monkeypatch):
+    """A board that stays powered on, whatever becomes of the host."""
+    world = wide.world()
+    monkeypatch.setattr("nnhost.watch.open_board", lambda root, board, port: world.connect())
+    monkeypatch.setattr("nnhost.watch.prepare", lambda project: wide.network)
+    monkeypatch.setattr("nnhost.watch.SAVE_PACE", 0.0)
+    monkeypatch.setattr("nnhost.twin.LEAST_CHECKPOINT", 5)
+    monkeypatch.setattr("nnhost.twin.CHECKPOINT", 5)
+    return world
+
+
+@pytest.fixture
+def run(wide, tmp_path, world):
+    """Runs `watch` on that board; its result and what was told."""
+    project = replace(wide.project, root=tmp_path)
+
+    def run(*, resume=False, **length):
+        told = Told()
+        board = get("host")
+        return watch(project, board, told, resume=resume, clock=world.clock, **length), told.lines
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return board_folder(tmp_path, get("host"))
+
+
+def same(result, wide):
+    reference = wide.reference(None)
+    assert result.digest == reference.digest
+    assert result.losses.tolist() == reference.losses.tolist()
+    assert (result.steps, result.train) == (reference.steps, reference.train)
+
+
+def test_a_host_killed_anywhere(wide, world, run, folder):
+    """Between any two bytes of the conversation; the board may have gone further, or restarted."""
+    chance = random.Random(5)
+    run()
+    frames = world.frames
+
+    def at_frame(number):
+        if number == kill:
+            raise Killed
+
+    for number in range(KILLS // 2):  # each of one to three
+        saved.drop(folder)
+        resumed = False
+        for _ in range(1 + number % 3):
+            world.frames, world.at_frame = 0, at_frame
+            kill = chance.randrange(1, frames)
+            try:
+                run(resume=resumed)
+            except Killed:
+                resumed = True
+            if chance.randrange(2):
+                world.restart()
+        world.at_frame = lambda number: None
+        kept = saved.load(folder)
+        result, told = run(resume=True)
+        same(result, wide)
+        assert any(line.startswith("resumed at step") for line in told) == (kept is not None)
+
+
+@pytest.mark.parametrize("stage", range(12))
+def test_a_host_killed_while_it_saves(wide, world, run, folder, monkeypatch, stage):
+    calls = iter(range(1000))
+
+    def mortal(function):
+        def call(*arguments):
+            if next(calls) == stage:
+                raise Killed
+            return function(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", mortal(files.os.fsync))
+        patch.setattr(files.Path, "replace", mortal(files.Path.replace))
+        with pytest.raises(Killed):
+            run()
+    world.restart()
+    result, told = run(resume=True)
+    same(result, wide)
+    assert (told == []) == (stage < 2)  # nothing was saved yet
+
+
+def test_a_torn_file_is_refused_and_the_one_before_it_taken(wide, world, run, folder):
+    run(steps=10)
+    run(resume=True, steps=19)
+    path = folder / saved.NAME
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert saved.damaged(folder)
+        assert saved.load(folder).step == 15
+    for at in range(0, len(whole), 9):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert saved.load(folder).step == 15
+    world.restart()
+    result, told = run(resume=True)
+    same(result, wide)
+    assert told == [f"{path} is damaged: the one saved before is taken", "resumed at step 15"]
+
+
+def test_nothing_whole_is_refused(run, folder):
+    run(steps=10)
+    for name in (saved.NAME, saved.PREVIOUS):
+        (folder / name).write_bytes(b"torn")
+    with pytest.raises(UsageError, match="damaged, and none is before it") as caught:
+        run(resume=True)
+    assert "without --resume" in caught.value.help
+
+
+def test_a_longer_run_goes_on_where_the_shorter_ended(wide, run):
+    run(steps=13)
+    result, told = run(resume=True)
+    same(result, wide)
+    assert told == ["resumed at step 13"]
+
+
+def test_what_cannot_be_resumed_is_refused(wide, run, folder):
+    run(steps=13)
+    with pytest.raises(UsageError, match="at step 13, behind step 7"):
+        run(resume=True, steps=7)
+    kept = saved.load(folder)
+    saved.save(folder, replace(kept, program=kept.program ^ 1))
+    with pytest.raises(UsageError, match="the run saved is of program"):
+        run(resume=True)
+
+
+def test_without_a_run_to_resume_one_begins(wide, run):
+    result, told = run(resume=True)
+    same(result, wide)
+    assert told == []
+
+
+@pytest.mark.parametrize("number", [28, 5])  # ENOSPC, EIO
+def test_a_disk_that_fails_stops_the_run_and_spoils_nothing(
+    wide, world, run, folder, monkeypatch, number
+):
+    run(steps=10)
+    before = saved.load(folder)
+
+    def fail(descriptor):
+        raise OSError(number, files.os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", fail)
+        with pytest.raises(NnhostError, match=files.os.strerror(number)):
+            run(resume=True)
+    after = saved.load(folder)
+    assert (after.step, after.state) == (before.step, before.state)
+    assert np.array_equal(after.losses, before.losses)
+    assert not list(folder.glob(".*"))  # nor is anything left behind
+    same(run(resume=True)[0], wide)
