@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nnhost.fixed import INTERPOLATION_BITS
 from nnhost.plan import LayerPlan, Plan
-from nnhost.reference import Pass, Reference
+from nnhost.reference import BatchPass, Pass, Reference
 
 Real = NDArray[Any]
 
@@ -159,15 +159,8 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
         layer, below = plan.layers[i], plan.layers[i - 1]
         assert below.activation
         assert below.output
-        unit = 2.0 ** -(layer.delta_fraction - layer.seen_delta_shift)
-        d, e_d = np.abs(deltas[i]), e_delta[0]
-        top = layer.seen_delta.hi * unit
-        # Rounded to the nearest; what int16 holds is at most a unit beyond the top.
-        e_seen = e_d + np.where(d + e_d + unit >= top, 1.5, 0.5) * unit
-        e_w = seen_error(layer)
         last = 2.0**-below.delta_fraction
-        g = deltas[i] @ r.weights[i]
-        e_g = e_seen @ (np.abs(r.weights[i]) + e_w) + e_w * d.sum() + last / 2
+        g, e_g = gradient_bounds(layer, deltas[i], e_delta[0], r.weights[i])
         inside(g, e_g, 2.0 ** (15 - below.delta_fraction))
         e_delta.insert(0, backward_error(
             below.activation, Near(g, e_g), Near(p.sums[i - 1], e_sum[i - 1]),
@@ -191,6 +184,160 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
     return found
 
 
+@dataclass(frozen=True)
+class BatchBounds:
+    """Largest errors after a normalised batch: of the deltas (B, fan_out) without the loss's
+    factor; of the slots and the stored values of the weights, the biases and the scales, the last
+    of hidden layers; of the running means and variances. Lists have an entry a layer."""
+
+    deltas: list[Real]
+    slots: list[list[Real]]
+    stored: list[list[Real]]
+    means: list[Real]
+    variances: list[Real]
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A layer's normalisation of a batch: the roots (fan_out,), the sums normalised (B, fan_out),
+    what the activation sees."""
+
+    root: Near
+    value: Near
+    shifted: Near
+
+
+def normal_bounds(r: Reference, i: int, z: Near, p: BatchPass) -> tuple[Normal, Real, Real]:
+    """Of layer i, from its sums; and the errors of their means and variances."""
+    rows, norm, half = len(z.value), r.norms[i], 2.0**-12
+    inside(z.value, z.error, 16)
+    e_mean = z.error.mean(axis=0) + half
+    d = z.value - p.means[i]
+    e_d = z.error + e_mean
+    inside(d, e_d, 15.99)
+    # The squares are rounded by as many bits as a sum of them gains, and so is their mean.
+    e_variance = ((2 * np.abs(d) + e_d) * e_d).mean(axis=0) + 2.0 ** ((rows - 1).bit_length() - 22)
+    s = p.variances[i] + 2.0**-10
+    lowest = np.maximum(s - e_variance, 2.0**-10) ** -0.5
+    root = s**-0.5
+    e_root = np.maximum(lowest - root, root - (s + e_variance) ** -0.5) + lowest * 2.0**-11
+    e_normal = np.abs(d) * e_root + (root + e_root) * e_d + half / 2
+    inside(p.normals[i], e_normal, 8)
+    gamma = np.abs(norm.gamma)
+    shifted = norm.gamma * p.normals[i] + r.biases[i]
+    found = Normal(
+        Near(root, e_root), Near(p.normals[i], e_normal), Near(shifted, gamma * e_normal)
+    )
+    return found, e_mean, e_variance
+
+
+def batch_bounds(r: Reference, xs: Real, ys: list[Any]) -> BatchBounds:
+    """The bounds of the last step of a batch of samples xs (B, n) that starts from the weights of
+    `r`; raises MaySaturate."""
+    plan, p = r.plan, r.backward_batch(xs, ys)
+    factor = plan.loss.gradient_scale(plan.n_outputs)
+    hidden = len(r.norms)
+    e_in: list[Real] = [np.zeros_like(p.inputs[0])]
+    normals: list[Normal] = []
+    found = BatchBounds([], [], [], [], [])
+    for i, layer in enumerate(plan.layers):
+        e_w = seen_error(layer)
+        e_z = e_in[i] @ (np.abs(r.weights[i]) + e_w).T
+        e_z = e_z + e_w * (np.abs(p.inputs[i]).sum(axis=1) + (i == hidden))[:, None]
+        if i == hidden:
+            e_top = e_z
+            break
+        normal, e_mean, e_variance = normal_bounds(r, i, Near(p.sums[i], e_z + 2.0**-12), p)
+        normals.append(normal)
+        # A difference moves a running value by an eighth of its error, and it is rounded down.
+        found.means.append(e_mean / 8 + 2.0**-19)
+        found.variances.append(e_variance / 8 + 2.0**-22)
+        assert layer.activation
+        assert layer.output
+        unit = 2.0**-layer.output.fraction
+        e_in.append(forward_error(layer.activation, *normal.shifted, unit, plan.fine))
+        if layer.activation not in (*CURVES, *HARD):
+            inside(p.inputs[i + 1], e_in[-1], layer.output.interval.hi * unit)
+
+    rows = [Pass(0.0, [], [z], []) for z in p.sums[-1]]
+    e_deltas = [
+        loss_error(plan, row, e, r.target(y))[1] for row, e, y in zip(rows, e_top, ys, strict=True)
+    ]
+    found.deltas.append(np.stack(e_deltas))
+    slopes: list[tuple[Near, Near]] = []  # mean gradients of shifts and scales
+    for i in range(hidden - 1, -1, -1):
+        layer, above, normal = plan.layers[i], plan.layers[i + 1], normals[i]
+        last = 2.0**-layer.delta_fraction
+        g, e_g = gradient_bounds(above, p.deltas[i + 1] / factor, found.deltas[0], r.weights[i + 1])
+        inside(g, e_g, 2.0 ** (15 - layer.delta_fraction))
+        assert layer.activation
+        assert layer.output
+        e_slope = backward_error(
+            layer.activation, Near(g, e_g), normal.shifted, Near(p.inputs[i + 1], e_in[i + 1]),
+            2.0**-layer.output.fraction, last,
+        )  # fmt: skip
+        slope, n, e_n = p.slopes[i] / factor, *normal.value
+        beta = Near(slope.mean(axis=0), e_slope.mean(axis=0) + last / 2)
+        e_along = np.abs(slope) * e_n + (np.abs(n) + e_n) * e_slope
+        gamma = Near((slope * n).mean(axis=0), e_along.mean(axis=0) + last)
+        inside(gamma.value, gamma.error, 32767 * last)
+        slopes.insert(0, (beta, gamma))
+        e_taken = np.abs(n) * gamma.error + (np.abs(gamma.value) + gamma.error) * e_n + last / 2
+        left = slope - beta.value - n * gamma.value
+        e_left = e_slope + beta.error + e_taken
+        inside(left, e_left, 32767 * last)
+        scale, root = np.abs(r.norms[i].gamma), normal.root
+        inside(scale, scale * 0, 32000 * 2.0**-layer.weight_fraction)
+        # Half of the product's last bit, which is below the root by the scale's fraction.
+        e_gain = scale * root.error + (root.value + root.error) * 2.0**-layer.weight_fraction
+        gain = scale * root.value
+        e_delta = np.abs(left) * e_gain + (gain + e_gain) * e_left + last / 2
+        inside(p.deltas[i] / factor, e_delta, 32767 * last)
+        found.deltas.insert(0, e_delta)
+
+    count, rate = len(xs), r.rate * factor
+    for i, layer in enumerate(plan.layers):
+        unit = 2.0 ** -(layer.weight_fraction + layer.extra)
+        row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)
+        width = 30 - (count - 1).bit_length() - layer.input.interval.largest.bit_length()
+        room = (2 ** min(15, width) - 1) * row
+        delta, e_d = p.deltas[i] / factor, found.deltas[i]
+        inside(delta * rate, e_d * rate + row, room)
+        x, e_x = np.abs(p.inputs[i]), e_in[i]
+        error = rate * (np.abs(delta).T @ e_x + e_d.T @ (x + e_x)) + row * (x + e_x).sum(axis=0)
+        lone = rate * e_d.sum(axis=0) + row * count
+        norms = [r.norms[i]] if i < hidden else []
+        changes = [
+            (delta.T @ p.inputs[i], error, r.weights[i], r.velocities[i]),
+            (delta.sum(axis=0), lone, r.biases[i], r.bias_velocities[i]),
+        ]
+        for norm, (beta, gamma) in zip(norms, slopes[i : i + 1], strict=True):
+            for slope in (beta, gamma):
+                inside(slope.value * rate, slope.error * rate + row, room)
+            e_beta, e_gamma = (count * (rate * slope.error + row) for slope in (beta, gamma))
+            changes[1] = (count * beta.value, e_beta, r.biases[i], r.bias_velocities[i])
+            changes.append((count * gamma.value, e_gamma, norm.gamma, norm.velocity))
+        both = [
+            stored_error(layer, np.abs(v) + rate * np.abs(change), e + unit, w,
+                         plan.optimizer == "nesterov")
+            for change, e, w, v in changes
+        ]  # fmt: skip
+        found.slots.append([slots for slots, _ in both])
+        found.stored.append([stored for _, stored in both])
+    return found
+
+
+def gradient_bounds(layer: LayerPlan, deltas: Real, errors: Real, weights: Real) -> Near:
+    """The deltas (B, fan_out) of a layer through its weights, before the derivative below."""
+    unit = 2.0 ** -(layer.delta_fraction - layer.seen_delta_shift)
+    top, d = layer.seen_delta.hi * unit, np.abs(deltas)
+    # Rounded to the nearest; what int16 holds is at most a unit beyond the top.
+    e_seen = errors + np.where(d + errors + unit >= top, 1.5, 0.5) * unit
+    e_w = seen_error(layer)
+    e_g = e_seen @ (np.abs(weights) + e_w) + e_w * d.sum(axis=-1, keepdims=True) + 2.0**-14
+    return Near(deltas @ weights, e_g)
+
+
 def update_error(
     layer: LayerPlan, rate: float, delta: Near, a: Near, weight: Real, slot: Real, ahead: bool
 ) -> tuple[Real, Real]:
@@ -202,6 +349,14 @@ def update_error(
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
     change = slot + rate * d * x
     error = rate * (d * a.error + x * e_d + e_d * a.error) + row * (x + a.error) + unit
+    return stored_error(layer, change, error, weight, ahead)
+
+
+def stored_error(
+    layer: LayerPlan, change: Real, error: Real, weight: Real, ahead: bool
+) -> tuple[Real, Real]:
+    """Errors of slot and stored weight, from the largest `change` of the slot and its error."""
+    unit = 2.0 ** -(layer.weight_fraction + layer.extra)
     # A limit is a unit off at most; and momentum times the slot is rounded on its own.
     error = error + 2 * unit * (layer.clip != ())
     inside(change, error, 32767 * unit)

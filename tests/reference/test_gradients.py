@@ -54,6 +54,42 @@ def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
                 assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-8, rel=1e-6)
 
 
+@pytest.mark.parametrize(("task", "loss", "outputs"), TASKS[::3])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_of_a_normalised_batch(
+    activation: str, task: str, loss: str, outputs: int
+) -> None:
+    """Of the summed loss of a batch, whose statistics move with every weight."""
+    data = dataset(1, 4, outputs, task, "z-score")
+    made = plan(data, "q16", loss, [5, 4], activation, batch=6, batch_norm=True)
+    net = Reference(made)
+    random = np.random.default_rng(4)
+    for tensor in (*net.weights, *net.biases, *(norm.gamma for norm in net.norms)):
+        tensor[:] = random.normal(0, 0.7, tensor.shape)
+    x, y = data.x_train[:6], list(data.y_train[:6])
+    p = net.backward_batch(x, y)
+    for i, norm in enumerate(net.norms):
+        no_kink(activation, norm.gamma * p.normals[i] + net.biases[i])
+    for z, target in zip(p.sums[-1], y, strict=True):
+        no_kink(loss, z - net.target(target))
+    shifts = [*p.slopes, p.deltas[-1]]
+    pairs = [(w, d.T @ a) for w, d, a in zip(net.weights, p.deltas, p.inputs, strict=True)]
+    pairs += [(b, d.sum(axis=0)) for b, d in zip(net.biases, shifts, strict=True)]
+    pairs += [
+        (norm.gamma, (d * n).sum(axis=0))
+        for norm, d, n in zip(net.norms, p.slopes, p.normals, strict=True)
+    ]
+    for stored, gradient in pairs:
+        for at in np.ndindex(stored.shape):
+            kept = stored[at]
+            stored[at] = kept + H
+            more = net.backward_batch(x, y).losses.sum()
+            stored[at] = kept - H
+            less = net.backward_batch(x, y).losses.sum()
+            stored[at] = kept
+            assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-7, rel=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
