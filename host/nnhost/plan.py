@@ -29,6 +29,8 @@ Integers = NDArray[np.int64]
 MAX_FAN_IN = 4095
 MAX_ROWS = 65535
 MAX_NORM_BATCH = 4096
+#: Optimizers that take the gradient of a whole batch at once, as batch normalisation has it.
+NORM_OPTIMIZERS = ("sgd", "momentum", "nesterov")
 LEAST_BITS = 6
 #: Rows that are quantised at once: the arrays on the way have eight times the bytes of the result.
 _BLOCK = 1024
@@ -428,10 +430,16 @@ def _keep(dropout: float) -> int:
     return max(1, min(255, nearest(256 * (1 - dropout)))) if dropout else 0
 
 
-def _check_batch_norm(net: NetSpec, batch: int) -> None:
+def _check_batch_norm(net: NetSpec, optimizer: str, batch: int) -> None:
     """Refuse batch normalisation where there is nothing to normalise."""
     if not net.batch_norm:
         return
+    if optimizer not in NORM_OPTIMIZERS:
+        raise UsageError(
+            f"{optimizer} takes the gradient of each sample, and batch_norm has one a batch",
+            help="set batch_norm = false in [net], or [train] optimizer to one of"
+            f" {', '.join(NORM_OPTIMIZERS)}",
+        )
     if any(net.dropout):
         raise UsageError(
             "batch_norm and dropout are not computed together",
@@ -465,11 +473,6 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             f"{loss.name} has no label smoothing",
             help='set loss = "softmax-cross-entropy" in [net], or label_smoothing = 0 in [train]',
         )
-    if optimizer.curved and net.batch_norm:
-        raise UsageError(
-            f"{optimizer.name} turns the gradient of each sample, and batch_norm has one a batch",
-            help="set batch_norm = false in [net], or choose another [train] optimizer",
-        )
     if rows > MAX_ROWS:
         raise UsageError(
             f"{rows} training rows; at most {MAX_ROWS} are supported",
@@ -491,7 +494,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     weights = _class_weights(train.class_weights, dataset)
     top = max(weights, default=1.0)
     scale = loss.gradient_scale(outputs) * top
-    _check_batch_norm(net, batch)
+    _check_batch_norm(net, train.optimizer, batch)
     # Rows whose gradients are summed before an optimizer sees them, and how many it then gathers.
     summed = batch if net.batch_norm else 1
     gathered = batch // summed

@@ -225,12 +225,6 @@ _from_0 = _number("from 0 on", lambda number: number >= 0)
 _between = _number("between 0 and 1", lambda share: 0 < share < 1)
 
 
-def _switch(value: Any) -> bool:
-    if type(value) is bool:
-        return value
-    raise _Invalid("true or false")
-
-
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
@@ -331,7 +325,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "preset": _Key("q8", _one_of(PRESETS)),
         "init": _Key("he", _one_of(INITIALIZERS)),
         "dropout": _Key(0.0, _dropout),
-        "batch_norm": _Key(False, _switch),
+        "batch_norm": _Key(False, _flag),
     },
     "train": {
         "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),

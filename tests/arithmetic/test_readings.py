@@ -18,6 +18,7 @@ from nnhost import boards
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses import LOSSES
 from nnhost.optimizers import OPTIMIZERS
+from nnhost.plan import NORM_OPTIMIZERS
 from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
@@ -64,7 +65,7 @@ def test_drawn_nets_cover_what_there_is() -> None:
     assert any(p.label_smoothing for p in plans)
     assert {p.loss.name for p in plans if p.class_weights} == set(LOSSES)
     assert {p.preset.name for p in plans if p.drops} == {"q8", "q16"}
-    assert {p.optimizer for p in plans if p.batch_norm} == set(OPTIMIZERS)
+    assert {p.optimizer for p in plans if p.batch_norm} == set(NORM_OPTIMIZERS)
     assert {p.optimizer for p in plans if p.layers[0].clip and p.batch > 1} == set(OPTIMIZERS)
     assert {(p.layers[0].l1 is None, p.layers[0].l2 is None) for p in plans} == {
         (False, False), (False, True), (True, False), (True, True),

@@ -43,11 +43,6 @@ def plan(example: str, *overrides: str) -> Plan:
         (["train.l1=1e-12"], "l1 = 1e-12 is too small beside", "or leave it out"),
         (["train.schedule=cosine", "train.lr=1e-7"], "too small", "at least"),
         (["train.optimizer=kfac", "net.hidden=[300]"], "too large for kfac: 32 bits", "fewer"),
-        (
-            ["train.optimizer=kfac", "net.batch_norm=true", "train.batch=8"],
-            "kfac turns the gradient of each sample",
-            "batch_norm = false",
-        ),
         (["train.optimizer=kfac", "data.delivery=flash"], "kfac needs a host", "another opt"),
     ],
 )
@@ -103,3 +98,24 @@ def test_every_drawn_net_keeps_its_samples_in_their_formats() -> None:
             np.frombuffer(network.train.bytes(0), network.train.x_dtype, network.plan.n_inputs),
             network.train.x[0],
         )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "cure"),
+    [
+        (["train.batch=1"], "2 to 4096 rows at a time, not 1", "batch = 16"),
+        (["net.hidden=[]"], "no hidden layer", "hidden layers"),
+        (["net.dropout=0.5"], "dropout", "leave one of them out"),
+        (
+            ["train.optimizer=kfac"],
+            "kfac takes the gradient of each sample",
+            "sgd, momentum, nesterov",
+        ),
+    ],
+)
+def test_batch_norm_is_refused_where_it_means_nothing(
+    overrides: list[str], error: str, cure: str
+) -> None:
+    with pytest.raises(UsageError, match=error) as refused:
+        plan("iris", "net.batch_norm=true", "train.batch=8", *overrides)
+    assert cure in refused.value.help

@@ -28,6 +28,7 @@ REGULARISERS = (
     ["train.clip_value=0.5"],
     ["train.l1=0.0005", "train.l2=0.002"],
     ["net.dropout=0.2"],
+    ["net.batch_norm=true", "train.batch=8", "train.optimizer=momentum", "train.lr=0.0078125"],
 )
 FAMILIES = {
     "train.optimizer": list(OPTIMIZERS),

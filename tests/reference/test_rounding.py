@@ -21,7 +21,7 @@ from nnhost.losses.base import Outputs
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS, Parameter
 from nnhost.optimizers.base import GATHERED
-from nnhost.plan import PRESETS, Plan
+from nnhost.plan import NORM_OPTIMIZERS, PRESETS, Plan
 from nnhost.reference import Reference
 from nnhost.simulator import Simulator
 
@@ -177,7 +177,7 @@ def normalised_nets(preset: str, activation: str) -> Iterator[tuple[Plan, Datase
     """As `nets`, over losses and optimizers, with batches of which some end early."""
     start = list(ACTIVATIONS).index(activation) + list(PRESETS).index(preset)
     losses = list(LOSSES)[start % len(LOSSES) :] + list(LOSSES)
-    cases = zip(losses, [*OPTIMIZERS, *OPTIMIZERS], strict=False)
+    cases = zip(losses, NORM_OPTIMIZERS, strict=False)
     decays = itertools.cycle((0.0, 0.02))
     for seed, (loss, optimizer) in enumerate(cases):
         real = LOSSES[loss].real_targets and seed % 2 == 1

@@ -13,7 +13,7 @@ from nnhost.initializers import INITIALIZERS
 from nnhost.losses import LOSSES
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS
-from nnhost.plan import PRESETS, Plan
+from nnhost.plan import NORM_OPTIMIZERS, PRESETS, Plan
 from nnhost.schedules import SCHEDULES
 from nnhost.simulator import Simulator
 
@@ -63,7 +63,7 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
 def test_batch_norm_by_hand(activation: str, preset: str) -> None:
     """An epoch with each optimizer and loss, over batches, of which some end early, and rates."""
     losses = list(LOSSES)
-    optimizers = [name for name, optimizer in OPTIMIZERS.items() if not optimizer.curved]
+    optimizers = NORM_OPTIMIZERS
     start = list(ACTIVATIONS).index(activation)
     for seed in range(start, start + len(losses)):
         loss, optimizer = losses[seed % len(losses)], optimizers[seed % len(optimizers)]
