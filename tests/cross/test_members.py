@@ -6,13 +6,14 @@ The first nets by default, all of them with ``make verify`` (NNHOST_FULL_MATRIX=
 from __future__ import annotations
 
 import os
-from itertools import cycle, islice
 
 import pytest
 
 from nnhost import simulate
 from nnhost.activations import ACTIVATIONS
 from nnhost.boards import BOARDS
+from nnhost.errors import UsageError
+from nnhost.generate import prepare
 from nnhost.initializers import INITIALIZERS
 from nnhost.losses import LOSSES
 from nnhost.optimizers import OPTIMIZERS
@@ -28,7 +29,8 @@ REGULARISERS = (
     ["train.clip_value=0.5"],
     ["train.l1=0.0005", "train.l2=0.002"],
     ["net.dropout=0.2"],
-    ["net.batch_norm=true", "train.batch=8", "train.optimizer=momentum", "train.lr=0.0078125"],
+    ["net.batch_norm=true", "train.batch=5"],
+    ['train.class_weights="balanced"'],
 )
 FAMILIES = {
     "train.optimizer": list(OPTIMIZERS),
@@ -38,22 +40,31 @@ FAMILIES = {
     "net.preset": list(PRESETS),
     "train.batch": [1, 5],
 }
-BASE = ["net.hidden=[6, 5]", "train.epochs=3", "train.warmup=0.5"]
+BASE = ["net.hidden=[6, 5]", "train.epochs=3", "train.warmup=0.5", "train.kfac_every=50"]
 
 
 def _nets() -> list[list[str]]:
-    """Overrides of as many nets as the largest family has members; each has two activations, and
-    families wrap around at different places."""
+    """Overrides of as many nets as the largest family has members, and as many as give every
+    regulariser a net that takes it; each has two activations, and families wrap around at
+    different places."""
     size = max(map(len, [*FAMILIES.values(), ACTIVATIONS, REGULARISERS]))
-    nets = [list(BASE) for _ in range(size)]
-    for key, members in FAMILIES.items():
-        for net, member in zip(nets, cycle(members), strict=False):
-            net.append(f"{key}={member}")
     names = list(ACTIVATIONS)
-    for net, first, second, more in zip(
-        nets, cycle(names), islice(cycle(names), 3, None), cycle(REGULARISERS), strict=False
-    ):
-        net += [f'net.activation=["{first}", "{second}"]', *more]
+    waiting = list(REGULARISERS)
+    nets: list[list[str]] = []
+    while len(nets) < size or waiting:
+        at = len(nets)
+        first, second = names[at % len(names)], names[(at + 3) % len(names)]
+        net = [*BASE, f'net.activation=["{first}", "{second}"]']
+        net += [f"{key}={members[at % len(members)]}" for key, members in FAMILIES.items()]
+        for more in list(waiting):
+            try:
+                prepare(load_project(examples_dir() / "iris", [*net, *more]))
+            except UsageError:
+                continue
+            waiting.remove(more)
+            net += more
+            break
+        nets.append(net)
     return nets
 
 
