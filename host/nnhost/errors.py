@@ -17,9 +17,9 @@ class NnhostError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, help: str = "", exit_code: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
+        self.message = printable(message)
+        self.help = printable(help)
+        super().__init__(self.message)
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -54,6 +54,13 @@ class DifferenceError(NnhostError):
     """The chip computed something else than the simulator."""
 
     exit_code = 4
+
+
+def printable(text: str) -> str:
+    """Text on one line that no terminal takes for a command: files and boards may say anything."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def quote(value: object) -> str:

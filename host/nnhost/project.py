@@ -30,6 +30,8 @@ else:
     import tomli as tomllib
 
 FILE_NAME = "nn.toml"
+#: Bytes of a file, at most.
+_LONGEST = 1 << 16
 PRESETS = ("q8", "q16")
 SCALES = ("auto", "range", "z-score", "none")
 DELIVERIES = ("stream", "flash")
@@ -529,7 +531,11 @@ class _Setting:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise UsageError(f"{path} has more than {_LONGEST:,} bytes")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(
             f"no {FILE_NAME} in {path.parent}",

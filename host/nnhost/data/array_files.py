@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nnhost.data.samples import Samples, check_numbers
 from nnhost.errors import NnhostError
 
-# What NumPy and zipfile raise when a file is not what it seems.
-_BROKEN = (
+#: What NumPy and zipfile raise when a file is not what it seems.
+BROKEN = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -46,8 +46,11 @@ def read_npz(content: bytes, source: str) -> Samples:
         raise NnhostError(f"{source} is not an .npz file", help=cure)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except _BROKEN:
+            names = [name for name in ("x", "y") if name in archive]
+            for name in names:
+                _check_size(archive.zip, f"{name}.npy", source)
+            arrays = {name: archive[name] for name in names}
+    except BROKEN:
         raise NnhostError(
             f"{source} is damaged, or holds objects instead of numbers", help=cure
         ) from None
@@ -55,6 +58,24 @@ def read_npz(content: bytes, source: str) -> Samples:
         if name not in arrays:
             raise NnhostError(f"{source} holds no array {name}", help=cure)
     return _samples(arrays["x"], arrays["y"], source)
+
+
+def _check_size(archive: zipfile.ZipFile, name: str, source: str) -> None:
+    """Refuse an array that is larger than can be used, before there is memory for it."""
+    wanted = archive.getinfo(name).file_size
+    if wanted <= MOST_BYTES:
+        with archive.open(name) as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read(file)
+        wanted = math.prod(shape) * dtype.itemsize
+    if wanted > MOST_BYTES:
+        raise NnhostError(
+            f"{source} announces {wanted:,} bytes of numbers, and {MOST_BYTES:,} are the most"
+        )
 
 
 def read_idx(

@@ -8,6 +8,8 @@ it sees the number again.
 from __future__ import annotations
 
 import secrets
+import shlex
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from nnhost.errors import DeviceError, LostError
 from nnhost.link import messages
 from nnhost.link.digest import state_digest
 from nnhost.link.frames import DELIMITER, LARGEST, Frame, FrameError, decode, encode
-from nnhost.link.messages import M, Message, Reason, abi
+from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST, M, Message, Reason, abi
 from nnhost.link.transport import Transport
 
 #: Failures in a row after which a board counts as gone.
@@ -129,7 +131,10 @@ class Session:
                 f"the board speaks protocol {theirs:04X}, this nnhost {abi():04X}",
                 help="put this version's firmware on it: nnhost flash",
             )
-        self._welcome = messages.Welcome.unpack(answer.payload)
+        welcome = _unpacked(messages.Welcome, answer.payload)
+        if not all(PAYLOAD_LEAST <= n <= PAYLOAD_MOST for n in (welcome.payload, welcome.answer)):
+            raise DeviceError(f"the board takes {welcome.payload} bytes and sends {welcome.answer}")
+        self._welcome = welcome
         return self._welcome
 
     def reconnect(self, transport: Transport) -> None:
@@ -157,7 +162,7 @@ class Session:
         if self.welcome.program != program:
             raise DeviceError(
                 f"the board runs program {self.welcome.program:08X}, the project is {program:08X}",
-                help=f"nnhost flash --board {found}",
+                help=f"nnhost flash --board {shlex.quote(found)}",
             )
 
     def reset(self, seed: int) -> None:
@@ -186,7 +191,10 @@ class Session:
         state = b""
         while len(state) < size:
             request = messages.Read(len(state), min(self.welcome.answer, size - len(state)))
-            state += self._ask(request, messages.Chunk).data
+            data = self._ask(request, messages.Chunk).data
+            if len(data) != request.length:
+                raise DeviceError(f"the board sends {len(data)} bytes of {request.length}")
+            state += data
         self._check(state)
         return state
 
@@ -253,11 +261,11 @@ class Session:
         answer = self._exchange(request, meanwhile=meanwhile)
         name = type(request).__name__.upper()
         if answer.type == messages.Error.NUMBER:
-            reason = messages.Error.unpack(answer.payload).reason
+            reason = _unpacked(messages.Error, answer.payload).reason
             raise DeviceError(f"the board refused {name}: {_REASONS.get(reason, reason)}")
         if answer.type != kind.NUMBER:
             raise DeviceError(f"the board answered {name} with message {answer.type}")
-        return kind.unpack(answer.payload)
+        return _unpacked(kind, answer.payload)
 
     def _exchange(
         self,
@@ -365,6 +373,15 @@ class Session:
             "another program has opened a session with the board",
             help="close it: only one can train the board at a time",
         )
+
+
+def _unpacked(kind: type[M], payload: bytes) -> M:
+    """A board's answer, which may have any length."""
+    try:
+        return kind.unpack(payload)
+    except struct.error:
+        name = kind.__name__.upper()
+        raise DeviceError(f"the board answers with a {name} of {len(payload)} bytes") from None
 
 
 def _doubled(wait: float) -> float:

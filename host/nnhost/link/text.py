@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from nnhost.errors import DeviceError
 from nnhost.link.transport import Transport
 
-_STEP = re.compile(rb"step:(\d+)\tloss:(\d+)\.(\d{3})\r?")
-_DONE = re.compile(rb"done:(\d+)\tdigest:([0-9A-F]{4})\r?")
+_STEP = re.compile(rb"step:(\d{1,10})\tloss:(\d{1,10})\.(\d{3})\r?")
+_DONE = re.compile(rb"done:(\d{1,10})\tdigest:([0-9A-F]{4})\r?")
+#: No line is longer; what has no end is noise.
+_LONGEST = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[TextStep 
                 help="reset it: it trains once, from reset",
             )
         *lines, tail = (tail + data).split(b"\n")
+        tail = tail[-_LONGEST:]
         for line in lines:
             if step := _STEP.fullmatch(line):
                 yield TextStep(int(step[1]), int(step[2]) * 1000 + int(step[3]))
