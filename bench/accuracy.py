@@ -99,9 +99,12 @@ class Twins:
             self.simulator.set_state(self.engine.state())
             tick()
 
+        random = np.random.default_rng(seed)
         x = data.x_train.astype(np.float32)
         for v in visits(self.plan, new_order, self.simulator.pick, epochs):
+            self.reference.rest(random)
             self.reference.step(x[v.row], data.y_train[v.row], v.first, v.last)
+        self.reference.masks = None
         return data
 
     def accuracies(self, data: Dataset) -> tuple[float, float]:

@@ -42,6 +42,8 @@ MEMBERS = (
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
     Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
     Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
+    Member("dropout", "dropout 0.25", ("net.dropout=0.25",)),
+    Member("class weights", "balanced", ("train.class_weights=balanced",)),
     Member("clipping", "clip_value", ("train.clip_value=1.0",)),
     Member(
         "normalisation", "batch_norm", ("net.batch_norm=true", "train.batch=16", "train.lr=0.25")

@@ -116,6 +116,14 @@ class Reference:
         self.kept: list[tuple[Real, Any]] = []
         self.place = 0
 
+    def rest(self, random: np.random.Generator) -> None:
+        """Draw the units that rest in the next step, if there is dropout."""
+        if self.plan.drops:
+            self.masks = [
+                (random.random(p.fan_out) < (p.keep or 256) / 256).astype(self.dtype)
+                for p in self.plan.layers[:-1]
+            ]
+
     def load(self, memory: Mapping[str, Any]) -> None:
         """Take weights, velocities and the schedule's stage from a simulator's memory."""
         self.stage, self.updates = int(memory.get("stage", 0)), int(memory.get("updates", 0))
