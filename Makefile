@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench engine soak faults fuzz accuracy repertoire clean
+.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz      thousands of drawn nets, a hundred million frames, a million files of each kind"
 	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
+	@echo "make cost      what build says that a step costs, against what boards count: bench/cost.md"
 	@echo "make engine    the native engine against numpy, float32 in C and PyTorch: bench/engine.md"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
 	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
@@ -44,6 +45,9 @@ faults: setup
 
 bench: setup
 	.venv/bin/python bench/boards.py
+
+cost: setup
+	.venv/bin/python bench/cost.py
 
 engine: setup
 	.venv/bin/python bench/engine.py

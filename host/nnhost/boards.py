@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -179,6 +180,13 @@ class Board:
             "missing": missing,
             "status": self.status,
         }
+
+
+def objdump() -> str:
+    """The program that lists the instructions of a Cortex-M: on PATH, or PlatformIO's own."""
+    folder = Path(os.environ.get("PLATFORMIO_CORE_DIR", Path.home() / ".platformio"))
+    places = [os.environ.get("PATH", ""), str(folder / "packages/toolchain-gccarmnoneeabi/bin")]
+    return shutil.which("arm-none-eabi-objdump", path=os.pathsep.join(places)) or ""
 
 
 def missing_packages() -> list[Need]:

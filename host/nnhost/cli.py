@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -196,27 +196,29 @@ def doctor(settings: Settings) -> int:
 def build(settings: Settings, board: str | None) -> None:
     """Compile the net for the board; show what it takes."""
     from nnhost.build import build as make
-    from nnhost.cost import step_cycles
-    from nnhost.generate import Target, prepare
+    from nnhost.cost import Cost, cost
+    from nnhost.generate import prepare
 
     project = settings.project()
     record = _record(project, board)
     _warn(project)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
-        program, kernels = prepare(project).program, project.build.kernels != "portable"
-        target = Target.of(record, standalone=False, kernels=kernels)
-        passes = target.memory(program).passes
-        cycles = step_cycles(program, record.family, kernels=kernels, passes=passes)
+        found = cost(prepare(project), record, built.image)
     if settings.json:
-        emit(_built("built", record, built) | {"cycles": cycles}, sys.stdout)
+        costs = vars(found) if found else dict.fromkeys(f.name for f in fields(Cost))
+        emit(_built("built", record, built) | costs, sys.stdout)
     else:
         from nnhost.tables import memory_table
 
         console = _console(settings)
         console.print(memory_table(built))
-        if cycles is not None:
-            console.print(f"about {cycles:,} cycles a training step: nnhost bench counts")
+        if found is not None:
+            rate = f" ({found.steps_per_s:,} a second)" if found.steps_per_s else ""
+            console.print(
+                f"about {found.per_step:,} {found.unit} a training step{rate},"
+                f" {found.forward:,} a forward pass"
+            )
         console.print(f"program {built.program:08X} in {built.image}", soft_wrap=True)
 
 

@@ -1,178 +1,169 @@
-"""What a training step costs before anything is built: cycles, from the Program alone.
+"""What a training step and a forward pass cost on a board, found without running it.
 
-Every node of an expression runs once for each combination of the loop indices it depends on, since
-the emitted C moves it that far out. Each kind of operation has a price by its width. Terms that a
-zero skips are taken to be half of all. The figure is an estimate, a fifth off or more: nnhost bench
-counts, and bench/boards.md has counts to compare it with.
+The firmware that was built is read on this computer, instruction by instruction (`nnhost.machine`),
+with the samples of the training: on an 8051 all that it computes, on a Cortex-M what decides where
+it goes, the net's numbers being the simulator's. bench/cost.md compares the figures with counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
-from nnhost.ir import (
-    Buffer,
-    Const,
-    Draw,
-    Expr,
-    Load,
-    Map,
-    Op,
-    Program,
-    Reduce,
-    Var,
-    c_type,
-    children,
-    free,
-    interval,
-    skips,
-    type_bytes,
-)
-from nnhost.kernels import RULES
-from nnhost.kernels.mcs51_passes import STEP, Gradient, Pass, Step, Sums, Velocity
-from nnhost.kernels.planes import BLOCK
-from nnhost.kernels.rules import Rules, row_kernel, sum_kernel
+import numpy as np
 
-#: Share of the points and terms with a zero in them, as ReLU nets on images show it.
-ZEROS = 0.5
-#: Share of the rows of a layer that have a factor.
-ROWS = 0.6
+from nnhost.boards import Board, objdump
+from nnhost.emit_c import c_name
+from nnhost.errors import NnhostError
+from nnhost.files import write_atomically
+from nnhost.generate import Network, Target
+from nnhost.ir import Buffer
+from nnhost.machine.mcs51 import Mcs51
+from nnhost.machine.thumb import Thumb
+from nnhost.simulation import rehearse
+from nnhost.simulator import Simulator
+from nnhost.train import Visit
 
-_KINDS = {
-    "add": "add", "sub": "add", "and": "add", "mul": "mul", "div": "div", "shl": "shift",
-    "shr": "shift", "min": "choose", "max": "choose", "sel": "choose", "lt": "choose",
-    "eq": "choose",
-}  # fmt: skip
+#: Steps that are looked at, from the first on: all of them on an 8051, as far as this many machine
+#: cycles go, and so many of them on a Cortex-M.
+STEPS, MOST_CYCLES, SAMPLED = 100, 30_000_000, 32
+#: Forward passes that are looked at.
+PASSES = 32
+#: What the link does beside them while the board's clock runs: the report, the clock itself.
+_AROUND = {"mcs51": (396, 7), "cortex-m": (40, 6)}
+#: Clocks of a machine cycle.
+_CLOCKS = 12
 
-#: Prices for widths of 1, 2 and 4 bytes: machine cycles of an 8051, instructions of a Cortex-M.
-PRICES: dict[str, dict[str, tuple[float, float, float]]] = {
-    "mcs51": {
-        "load": (9, 17, 30), "add": (4, 9, 22), "mul": (12, 45, 150), "div": (20, 250, 1100),
-        "shift": (6, 12, 45), "choose": (8, 16, 40), "loop": (8, 8, 8), "draw": (60, 60, 60),
-    },
-    "cortex-m": {
-        "load": (1, 1, 1), "add": (1, 1, 1), "mul": (1, 1, 1), "div": (12, 12, 12),
-        "shift": (1, 1, 1), "choose": (2, 2, 2), "loop": (2, 2, 2), "draw": (12, 12, 12),
-    },
-}  # fmt: skip
-
-#: A call of a kernel that runs a loop, in machine cycles, and one round of it, half of the inputs
-#: being zero.
-CALL = 60
-ROUND = {
-    "nn_kernel_dot_u8": 19, "nn_kernel_dot_s8": 23, "nn_kernel_update_u8": 26,
-    "nn_kernel_update_s8": 38, "nn_kernel_gather_u8": 30, "nn_kernel_gather_s8": 42,
-    "nn_kernel_add": 38, "nn_kernel_draw": 23, "nn_kernel_factor": 110, "nn_kernel_narrow": 17,
-    "nn_kernel_largest": 36, "nn_kernel_find": 17, "nn_kernel_gap": 77, "nn_kernel_mass": 41,
-    "nn_kernel_share": 180, "nn_kernel_squares": 111, "nn_kernel_rows": 90,
-}  # fmt: skip
+_State = dict[Buffer, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]
 
 
-def step_cycles(
-    program: Program, family: str, *, kernels: bool = True, passes: Mapping[str, Pass] | None = None
-) -> int | None:
-    """Cycles (8051: machine cycles; Cortex-M: instructions) of one training step, without the
-    link; None for a family without prices, or whose kernels have none. `kernels`: those of the
-    family are used; `passes`: what an 8051 computes by them."""
-    prices = PRICES.get(family)
-    if prices is None or (kernels and family not in RULES):
+@dataclass(frozen=True)
+class Cost:
+    """`per_step`: mean of the first training steps, from the sample complete to the report ready,
+    and `forward`: of a forward pass; in `unit`, machine cycles of a 12-clock 8051 ("cycles") or
+    instructions of a Cortex-M. `steps_per_s`: without the link, at the board's clock; None where
+    the chip takes another time for an instruction."""
+
+    unit: str
+    per_step: int
+    forward: int
+    steps_per_s: float | None
+
+
+def cost(network: Network, board: Board, image: Path) -> Cost | None:
+    """The cost of a network in the firmware `image` of a board; None where it cannot be found, as
+    for a process. It is kept beside the image."""
+    if board.family not in _AROUND or not image.exists():
         return None
-    rules = RULES.get(family, ()) if kernels else ()
-    total = 0.0
-    for m in (m for name in STEP for m in program.sections[name]):
-        done = passes.get(m.name) if passes else None
-        left = done.rest if done else m
-        total += _pass_cost(done) if done else 0.0
-        total += _map_cost(left, prices, rules) if left else 0.0
-    return round(total)
+    kept = image.with_name("cost.json")
+    made_from = sha256(image.read_bytes() + str(network.fingerprint).encode()).hexdigest()
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        per_step, forward = found[made_from]
+    except (OSError, ValueError, KeyError, TypeError):
+        try:
+            per_step, forward = _read(network, board, image)
+        except NnhostError:
+            return None
+        write_atomically(kept, json.dumps({made_from: [per_step, forward]}).encode())
+    cycles = board.family == "mcs51"
+    rate = board.clock / _CLOCKS / per_step if cycles and "stc8" not in board.ports else None
+    return Cost("cycles" if cycles else "instructions", per_step, forward, rate and round(rate, 1))
 
 
-def _pass_cost(p: Pass) -> float:
-    """Machine cycles of a pass, from the loops that bench/kernels.md counts."""
-    outputs, inputs = p.matrix.weight.shape
-    blocks = -(-outputs // BLOCK)
-    match p:
-        case Sums():
-            active, signed = _active(p.source, inputs)
-            column = 13 + 10 * signed
-            ends = outputs * (18 + (35 if p.shift else 32)) + 60 * blocks
-            return active * (outputs * (16.3 + signed) + column * blocks) + (
-                9 * (inputs - active) * blocks + ends
-            )
-        case Gradient():
-            used = inputs * (1 - ZEROS if p.gate else 1.0)
-            return used * (outputs * 24 + 75 * blocks) + (inputs - used) * 40 + 150 * blocks
-        case Step():
-            active, signed = _active(p.source, inputs)
-            rows = outputs * ROWS
-            drawn = 130 * rows + 47 * (outputs - rows)
-            columns = (27 + 10 * signed) * (active + 1) + 12 * (inputs - active)
-            return drawn + columns * blocks + 34 * rows * (active + 1)
-        case Velocity():
-            active, _ = _active(p.source, inputs)
-            # Not all rows of a batch are its first or last.
-            slots = (45 if p.first is None else 25) * inputs
-            return outputs * (130 + slots + 15 * active)
-    return 0.0
+def _read(network: Network, board: Board, image: Path) -> tuple[int, int]:
+    """Of a training step and of a forward pass."""
+    look = _mcs51 if board.family == "mcs51" else _cortex_m
+    step, forward = look(network, board, image)
+    more_a_step, more_a_pass = _AROUND[board.family]
+    return round(step + more_a_step), round(forward + more_a_pass)
 
 
-def _active(source: Buffer, inputs: int) -> tuple[float, int]:
-    """How many inputs are not 0, and whether they have a sign."""
-    signed = source.interval.lo < 0
-    return inputs * (1.0 if signed else 1 - ZEROS), int(signed)
+def _mcs51(network: Network, board: Board, image: Path) -> tuple[float, float]:
+    """Means of steps and forward passes, all computed from the reset on."""
+    machine = Mcs51(image)
+    wanted = network.project.build.kernels != "portable"
+    space = Target.of(board, standalone=False, kernels=wanted).memory(network.program).space
+    train = network.train
+    last = machine.symbol("nn_train_step_PARM_2")
+
+    def put(row: int) -> None:
+        for buffer, values in zip(network.program.sample, (train.x, train.target), strict=True):
+            memory = machine.outside if space[buffer] == "NN_XDATA" else machine.inside
+            _put(memory, machine.symbol(c_name(buffer)), buffer, values[row])
+
+    machine.call("nn_train_reset", network.project.train.seed)
+    spent = made = 0
+    for visit, _ in rehearse(Simulator(network.program), network, _length(network)):
+        put(visit.row)
+        if visit.opens:
+            spent += machine.call("nn_epoch")
+        machine.inside[last] = visit.last
+        spent += machine.call("nn_train_step", visit.first)
+        spent += _digests(machine, visit.step)
+        made += 1
+        if spent > MOST_CYCLES:
+            break
+    passes = 0
+    rows = range(min(PASSES, len(train)))
+    for row in rows:
+        put(row)
+        passes += machine.call("nn_forward")
+    return spent / made, passes / len(rows)
 
 
-def _points(variables: frozenset[Var]) -> int:
-    product = 1
-    for v in variables:
-        product *= v.extent
-    return product
+def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float]:
+    """Means of some steps: each begins with the simulator's state before it, and finds in all other
+    buffers what they hold after it."""
+    machine = Thumb(image, board.ram["ram"], objdump())
+    buffers = [
+        b for b in network.program.buffers if b.role != "table" and c_name(b) in machine.symbols
+    ]
+    for b in buffers:
+        begin = machine.place(c_name(b))
+        machine.kept[begin : begin + b.bytes] = b"\1" * b.bytes
+    simulator = Simulator(network.program)
+    spent = passes = made = 0
+    for visit, before in _sampled(simulator, network):
+        for b in buffers:
+            values = before[b] if b.role == "state" else simulator.memory[b.name]
+            _put(machine.memory, machine.place(c_name(b)), b, values)
+        spent += machine.call("nn_train_step", visit.first, visit.last)
+        spent += _digests(machine, visit.step)
+        passes += machine.call("nn_forward")
+        made += 1
+    return spent / made, passes / made
 
 
-def _map_cost(m: Map, prices: dict[str, tuple[float, float, float]], rules: Rules) -> float:
-    if (kernel := row_kernel(rules, m)) is not None:
-        inner = len(m.index) - len(kernel[0].loops)
-        rows, rounds = (_points(frozenset(part)) for part in (m.index[:inner], m.index[inner:]))
-        # A row whose factor is zero is skipped, as a zero input is.
-        skipped = inner and any(free(n) <= {*m.index[:inner]} for n in skips(m))
-        return rows * (ZEROS if skipped else 1.0) * (CALL + rounds * ROUND[kernel[0].kernel])
-    seen: set[Expr] = set()
-
-    def width(e: Expr) -> int:
-        return {1: 0, 2: 1, 4: 2}[type_bytes(c_type(interval(e)))]
-
-    def visit(e: Expr, density: float) -> float:
-        if e in seen or isinstance(e, Const | Var):
-            return 0.0
-        seen.add(e)
-        times = density * _points(free(e))
-        match e:
-            case Reduce(_, var, _, init) if (kernel := sum_kernel(rules, e)) is not None:
-                cost = CALL + var.extent * ROUND[kernel[0].kernel]
-                return times * cost + visit(init, density)
-            case Reduce(_, var, body, init):
-                rounds = density * _points(free(e) | {var})
-                inside = density * (ZEROS if _skips_terms(body) else 1.0)
-                add = prices["add"][width(e)] * rounds * inside / density
-                return prices["loop"][0] * rounds + add + visit(body, inside) + visit(init, density)
-            case Draw():
-                return prices["draw"][1] * _points(frozenset(m.index))
-            case Load(_, index):
-                return prices["load"][width(e)] * times + sum(visit(i, density) for i in index)
-            case Op(name, args):
-                widest = max(width(a) for a in (e, *args))
-                price = prices[_KINDS[name]][widest]
-                return price * times + sum(visit(a, density) for a in args)
-        return sum(visit(c, density) for c in children(e))
-
-    density = ZEROS ** min(2, len(skips(m)))
-    points = _points(frozenset(m.index))
-    store = prices["load"][{1: 0, 2: 1, 4: 2}[type_bytes(m.dst.c_type)]] * points * density
-    return visit(m.expr, density) + store + prices["loop"][0] * points
+def _sampled(simulator: Simulator, network: Network) -> Iterator[tuple[Visit, _State]]:
+    """Steps of a rehearsal, evenly spread over places in a batch, with the state before each."""
+    steps = _length(network)
+    stride = max(1, steps // SAMPLED)
+    while math.gcd(stride, network.plan.batch) > 1:
+        stride += 1
+    before: _State = {}
+    for visit, _ in rehearse(simulator, network, steps):
+        if visit.step % stride == 0 and before:
+            yield visit, before
+        before = {b: np.array(simulator.memory[b.name]) for b in network.program.state}
 
 
-def _skips_terms(body: Expr) -> bool:
-    """Whether the emitted loop passes over terms with a zero byte in them."""
-    if not isinstance(body, Op) or body.op != "mul":
-        return False
-    return any(isinstance(a, Load) and type_bytes(a.buffer.c_type) == 1 for a in body.args)
+def _length(network: Network) -> int:
+    return min(STEPS, network.plan.rows * network.project.train.epochs)
+
+
+def _digests(machine: Mcs51 | Thumb, step: int) -> int:
+    """The digests that follow a step, unless the firmware trains by itself."""
+    if "nn_digest_slice" not in machine.symbols:
+        return 0
+    return machine.call("nn_digest_trace") + machine.call("nn_digest_slice", step % 256)
+
+
+def _put(memory: bytearray, begin: int, buffer: Buffer, values: object) -> None:
+    """Put the numbers of a buffer where its C array begins."""
+    kind = f"<{buffer.c_type[0]}{buffer.bytes // buffer.size}"
+    memory[begin : begin + buffer.bytes] = np.asarray(values).astype(kind).tobytes()

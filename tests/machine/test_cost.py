@@ -1,0 +1,158 @@
+"""What `nnhost build` says of the cost, against what boards have counted (bench/history.csv, which
+`make bench` compares with the boards of today; `make cost` has more nets)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnhost import boards, build, cost, project
+from nnhost.emit_c import c_name
+from nnhost.generate import Network, Target, prepare
+from nnhost.machine import UnknownCode
+from nnhost.machine.mcs51 import Mcs51
+from nnhost.machine.thumb import Thumb
+from nnhost.paths import firmware_dir
+from nnhost.simulation import rehearse
+from nnhost.simulator import Simulator
+
+Made = Callable[..., tuple[Network, Path]]
+MOMENTUM = ("net.preset=q16", "train.optimizer=momentum", "train.lr=0.00390625")
+#: Name in the history -> template and settings.
+NETS: dict[str, tuple[str, ...]] = {
+    "xor q8 SGD": ("xor",),
+    "iris q8 SGD": ("iris",),
+    "iris q16 momentum": ("iris", *MOMENTUM),
+    "digits q8 momentum": ("digits", "train.optimizer=momentum", "train.lr=0.00390625"),
+}
+SAID = [
+    ("iris q16 momentum", "simstc8"),
+    ("digits q8 momentum", "simstc8"),
+    ("iris q8 SGD", "qemu-m0"),
+    ("digits q8 momentum", "qemu-m4"),
+    ("digits q8 momentum", "qemu-m55"),
+]
+HISTORY = Path(__file__).resolve().parents[2] / "bench" / "history.csv"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Builds a net for a board, as `nnhost build` does; real boards with the compilers here."""
+
+    @cache
+    def make(template: str, *settings: str, board: str) -> tuple[Network, Path]:
+        root = tmp_path_factory.mktemp("net") / "net"
+        ini = build.platformio_ini(str(firmware_dir()))
+        for real in (b for b in boards.BOARDS.values() if b.official):
+            assert real.official
+            ini = ini.replace(
+                f"[env:{real.name}]\nplatform = {real.official.platform}\n"
+                f"board = {real.official.board}\nboard_build.f_cpu = {real.clock}L",
+                f"[env:{real.name}]\nextends = virtual\nboard = {real.name}",
+            )
+        project.create_project(root, template, None, ini)
+        loaded = project.load_project(root, list(settings))
+        return prepare(loaded), build.build(loaded, boards.get(board)).image
+
+    return make
+
+
+def counted(net: str, board: str) -> tuple[int, int]:
+    """A training step and a forward pass, as last recorded."""
+    with HISTORY.open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if (r["net"], r["board"]) == (net, board)]
+    return int(rows[-1]["per_step"]), int(rows[-1]["forward"])
+
+
+@pytest.mark.parametrize(("net", "board"), SAID)
+def test_what_is_said_is_within_5_percent_of_what_was_counted(
+    net: str, board: str, made: Made
+) -> None:
+    network, image = made(*NETS[net], board=board)
+    said = cost.cost(network, boards.get(board), image)
+    assert said is not None
+    assert (said.per_step, said.forward) == pytest.approx(counted(net, board), rel=0.05)
+    assert said.unit == boards.get(board).unit
+
+
+@pytest.mark.parametrize(
+    ("real", "virtual"), [("stc89c52rc", "sim89c52"), ("disco-f100rb", "qemu-m3")]
+)
+def test_a_real_board_costs_what_its_virtual_one_does(real: str, virtual: str, made: Made) -> None:
+    said = cost.cost(*_swap(made("xor", board=real), real))
+    assert said is not None
+    assert (said.per_step, said.forward) == pytest.approx(counted("xor q8 SGD", virtual), rel=0.05)
+    assert said.unit == ("cycles" if virtual == "sim89c52" else "instructions")
+    rate = 11_059_200 / 12 / said.per_step
+    assert said.steps_per_s == (round(rate, 1) if virtual == "sim89c52" else None)
+
+
+def _swap(net: tuple[Network, Path], board: str) -> tuple[Network, boards.Board, Path]:
+    return net[0], boards.get(board), net[1]
+
+
+@pytest.mark.parametrize("net", ["digits q8 momentum", "iris q16 momentum"])
+def test_an_8051_that_is_read_computes_the_bits_of_the_simulator(net: str, made: Made) -> None:
+    """Planes and passes; plain C with 32 bits."""
+    network, image = made(*NETS[net], board="simstc8")
+    machine = Mcs51(image)
+    program, board = network.program, boards.get("simstc8")
+    space = Target.of(board, standalone=False).memory(program).space
+    x, target = program.sample
+    machine.call("nn_train_reset", network.project.train.seed)
+    simulator = Simulator(program)
+    for visit, _ in rehearse(simulator, network, 30):
+        row = visit.row
+        for b, values in ((x, network.train.x[row]), (target, network.train.target[row])):
+            memory = machine.outside if space[b] == "NN_XDATA" else machine.inside
+            cost._put(memory, machine.symbol(c_name(b)), b, values)
+        if visit.opens:
+            machine.call("nn_epoch")
+        machine.inside[machine.symbol("nn_train_step_PARM_2")] = visit.last
+        machine.call("nn_train_step", visit.first)
+        for b in program.trace:
+            memory = machine.outside if space[b] == "NN_XDATA" else machine.inside
+            begin = machine.symbol(c_name(b))
+            kind = f"<{b.c_type[0]}{b.bytes // b.size}"
+            found = np.frombuffer(bytes(memory[begin : begin + b.bytes]), kind)
+            assert found.tolist() == np.ravel(simulator.memory[b.name]).tolist(), visit.step
+
+
+def test_the_figures_are_kept_beside_the_image(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, image = made("xor", board="qemu-m0")
+    board = boards.get("qemu-m0")
+    first = cost.cost(network, board, image)
+    assert first is not None
+
+    def never(*_: object) -> tuple[int, int]:
+        raise UnknownCode("read again")
+
+    monkeypatch.setattr(cost, "_read", never)
+    assert cost.cost(network, board, image) == first
+    image.with_name("cost.json").write_text("[]")
+    assert cost.cost(network, board, image) is None
+
+
+def test_nothing_is_said_of_what_cannot_be_read(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, image = made("xor", board="qemu-m0")
+    monkeypatch.setattr(cost, "objdump", lambda: "")
+    assert cost.cost(network, boards.get("qemu-m0"), image) is None
+    assert cost.cost(network, boards.get("host"), image) is None
+    assert cost.cost(network, boards.get("qemu-m0"), image.with_name("none")) is None
+
+
+def test_a_function_that_does_not_end_is_given_up(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, image = made("xor", board="qemu-m0")
+    machine = Thumb(image, boards.get("qemu-m0").ram["ram"], boards.objdump())
+    with pytest.raises(UnknownCode, match="main does not come to an end"):
+        machine.call("main")
+    assert network.program
