@@ -302,7 +302,6 @@ class Plan:
             "schedule": list(self.pace.rates) if self.pace else [],
             "learning_rate": self.layers[0].rate[0] * 2.0 ** -self.layers[0].rate[1],
             "classes": list(self.classes),
-            "keep": [p.keep / 256 if p.keep else 1.0 for p in self.layers[:-1]],
             "layers": [
                 {
                     "input": str(p.input),

@@ -91,10 +91,12 @@ def tensors(network: Network, state: bytes) -> saved.Arrays:
     "bias_velocity1", or another slot's name, are there where the optimizer keeps them. Of a
     normalised layer there are "gamma1" and its slots, "running_mean1" and "running_variance1", all
     of shape (outputs,); its real weight and bias contain the normalisation by the running
-    statistics, so that activation(weight @ inputs + bias) is what the trained net computes.
+    statistics, and real weights of the layer above dropout the share of units that is kept, so that
+    activation(weight @ inputs + bias) is what the trained net computes.
     """
     values = unpack(network.program.state, state)
     found: saved.Arrays = {}
+    kept_below = 1.0
     for layer in network.plan.layers:
         kinds = ("weight", "bias", "gamma") if layer.batch_norm else ("weight", "bias")
         slot_units = 2.0 ** -(layer.weight_fraction + layer.extra)
@@ -115,4 +117,6 @@ def tensors(network: Network, state: bytes) -> saved.Arrays:
             parts = ("weight", "bias", "gamma", "running_mean", "running_variance")
             folded = fold(*(found[f"{name}{layer.number}"] for name in parts))
             found[f"weight{layer.number}"], found[f"bias{layer.number}"] = folded
+        found[f"weight{layer.number}"] = found[f"weight{layer.number}"] * kept_below
+        kept_below = layer.keep / 256 or 1.0
     return found

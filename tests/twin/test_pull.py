@@ -91,6 +91,22 @@ def test_batch_norm_is_folded_into_the_weights():
     assert np.mean(logits.argmax(axis=1) == board) > 0.98
 
 
+def test_pulled_weights_contain_what_dropout_keeps():
+    overrides = ["net.dropout=[0.25, 0]", "net.hidden=[6, 5]", "net.activation=tanh"]
+    network = prepare(load_project(examples_dir() / "iris", overrides))
+    state = simulate(network.project, engine="native").state
+    file = tensors(network, state)
+    simulator, reference = Simulator(network.program), Reference(network.plan)
+    simulator.set_state(state)
+    reference.load(simulator.memory)
+    x = network.plan.layers[0].input.real(network.train.x)
+    a = x
+    for n in (1, 2):
+        a = np.tanh(a @ file[f"weight{n}"].T + file[f"bias{n}"])
+    logits = a @ file["weight3"].T + file["bias3"]
+    np.testing.assert_allclose(logits, reference.forward(x)[1][-1], atol=1e-12)
+
+
 def test_velocities_are_there_where_the_optimizer_has_them(project, tmp_path):
     train = replace(project.train, optimizer="momentum")
     network = prepare(replace(project, train=train))

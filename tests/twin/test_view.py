@@ -13,7 +13,7 @@ from rich.console import Console
 from nnhost.curve import Curve
 from nnhost.link import Counters
 from nnhost.meter import Meter, Run, clock_time, duration, rate_text
-from nnhost.outcome import Progress, Result, Score
+from nnhost.outcome import EpochEnd, Progress, Result, Score
 from nnhost.view import JsonView, LiveView, PlainView, View, make_view
 
 
@@ -279,12 +279,37 @@ def test_the_live_picture_names_a_difference():
         assert "✗ the board and the simulator differ at step 10" in picture(view)
 
 
+def test_the_validation_set_is_shown_after_each_epoch():
+    end = EpochEnd(2, 200, 0.6, Score(0.25, 0.91))
+    view, out, clock = plain()
+    view.begin(run())
+    view.epoch(end)
+    view.epoch(EpochEnd(3, 300, 0.6, None))  # one without such a set
+    assert out.getvalue().splitlines()[1:] == ["epoch 2/4  validation loss 0.2500, 91.0 %"]
+    view, _, clock = live()
+    with view:
+        view.begin(run())
+        train(view, clock, 200)
+        view.score(3, 40)
+        assert "evaluating 3/40" in picture(view)
+        view.epoch(end)
+        view.step(Progress(201, 3, 0.5, True))
+        assert "validation loss 0.2500, 91.0 % after epoch 2" in picture(view)
+        assert "201/400 steps" in picture(view)  # training goes on
+    out = io.StringIO()
+    json_view = JsonView(out, View(), steps=False)
+    json_view.epoch(end)
+    assert json.loads(out.getvalue()) == end.event()
+
+
 @pytest.mark.parametrize(("width", "height"), [(70, 14), (80, 24), (200, 60)])
 def test_the_live_picture_fits(width, height):
     view, _, clock = live(width, height)
     with view:
-        view.begin(run())
+        view.begin(run(counters=lambda: Counters(sent=9, retries=1)))
         train(view, clock, 100)
+        view.epoch(EpochEnd(1, 100, 0.6, Score(0.25, 0.91)))
+        view.stop()
         lines = picture(view, width, height).splitlines()
     assert len(lines) <= height
     assert all(len(line) <= min(width, 100) for line in lines)
