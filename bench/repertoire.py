@@ -17,6 +17,7 @@ from accuracy import NETS, PRESETS, Case, Result, measure, table
 from rich.console import Console
 from rich.progress import Progress
 
+from nnhost.optimizers import OPTIMIZERS
 from nnhost.schedules import SCHEDULES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "repertoire-accuracy.md"
@@ -34,6 +35,7 @@ class Member:
     keys: tuple[str, ...]
 
 
+ADAPTIVE = [name for name, optimizer in OPTIMIZERS.items() if optimizer.adaptive]
 MEMBERS = (
     Member("activation", "hard-sigmoid", ("net.activation=hard-sigmoid", "net.init=glorot")),
     Member("activation", "hard-tanh", ("net.activation=hard-tanh", "net.init=glorot")),
@@ -42,6 +44,18 @@ MEMBERS = (
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
     Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
     Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
+    *(
+        Member("optimizer", name, (f"train.optimizer={name}", f"train.lr={OPTIMIZERS[name].lr}"))
+        for name in ADAPTIVE
+    ),
+    *(
+        Member(
+            "optimizer",
+            f"{name}, batch 16",
+            (f"train.optimizer={name}", "train.batch=16", f"train.lr={4 * OPTIMIZERS[name].lr}"),
+        )
+        for name in ADAPTIVE
+    ),
     Member("dropout", "dropout 0.25", ("net.dropout=0.25",)),
     Member("class weights", "balanced", ("train.class_weights=balanced",)),
     Member("clipping", "clip_value", ("train.clip_value=1.0",)),

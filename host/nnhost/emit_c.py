@@ -51,6 +51,23 @@ _SYMBOLS = {
     "lt": "<", "eq": "==", "min": "<", "max": ">",
 }  # fmt: skip
 _INDENT = "    "
+#: The function that computes `len`.
+LENGTH = [
+    "/* Binary digits of x. */",
+    "static uint8_t nn_length(uint32_t x) {",
+    "    uint8_t digits = 0U;",
+    "    while (x > 255U) {",
+    "        x >>= 8;",
+    "        digits += 8U;",
+    "    }",
+    "    while (x > 0U) {",
+    "        x >>= 1;",
+    "        digits++;",
+    "    }",
+    "    return digits;",
+    "}",
+    "",
+]
 #: A longer sub-expression becomes a named constant, so that lines stay readable.
 _LONGEST = 56
 
@@ -91,6 +108,7 @@ class Function:
         self.then = then
         self.sums = 0
         self.room = 0
+        self.measures = False
         self.rules = rules
         self.space = space
         self.count = 0
@@ -194,6 +212,9 @@ class Function:
                 x = self.operand(a, kind, e, plain=True)
                 y = self.operand(b, kind, e, plain=True)
                 return _converted(f"(({x} {_SYMBOLS[name]} {y}) ? {x} : {y})", kind, result)
+            case Op("len", (a,)):
+                self.measures = True
+                return f"nn_length({self.operand(a, 'uint32_t', e)})"
             case Op("lt" | "eq"):
                 return f"(({self.condition(e, e)}) ? 1U : 0U)"
             case Op("mul" | "shl" as name, (a, Const(by))) if rest := self.far(name, by, e):
@@ -501,7 +522,7 @@ def sections(
     the functions that are called for a Map in place of its own. `guards`: a condition for each call
     of a section."""
     lines: list[str] = []
-    sums, room = 0, 0
+    sums, room, measures = 0, 0, False
     for name, maps in program.sections.items():
         steps = []
         for group in together(maps, rules, space):
@@ -512,6 +533,7 @@ def sections(
                 function = writer(first, rules, space, *group[1:])
                 lines += map_function(group, function, first.name in stacked)
                 sums, room = max(sums, function.sums), max(room, function.room)
+                measures |= function.measures
             steps.append((first, calls))
         lines += section_function(name, steps, (guards or {}).get(name, ""))
     for size, about, declared in (
@@ -520,4 +542,4 @@ def sections(
     ):
         if size:
             lines = [f"static {declared}[{size}]; /* {about} */", "", *lines]
-    return lines
+    return [*LENGTH, *lines] if measures else lines

@@ -50,6 +50,9 @@ class NativeFunction(Function):
                 # next integer than 2^-32: it cannot be rounded up to it.
                 x, y = (self.operand(q, c_type(interval(q)), e) for q in (a, b))
                 return f"({c_type(interval(e))})((double){x} / (double){y})"
+            case Op("len", (a,)):
+                x = self.operand(a, "uint32_t", e, plain=True)
+                return f"(({x} == 0U) ? 0U : (uint8_t)(32 - __builtin_clz({x})))"
             case Reduce("sum", _, _, _) if self._for_all_points(e):
                 return self._sums(e)
         return super().fresh(e)

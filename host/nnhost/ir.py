@@ -193,6 +193,13 @@ class Op(Expr):
     op: str
     args: tuple[Expr, ...]
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.op, self.args))
+
+    def __hash__(self) -> int:  # trees share their branches: each is hashed once
+        return self._hash
+
 
 @dataclass(frozen=True)
 class Reduce(Expr):
@@ -277,7 +284,8 @@ def _shifted_right(a: Interval, n: Interval) -> Interval:
 
 #: Interval of the result from the intervals of the arguments. `lt` and `eq` give 0 or 1; `div` is
 #: of non-negatives by positives; `shl` of non-negatives (C99 leaves the rest undefined); `shr` is
-#: arithmetic; `and` needs one non-negative side; `sel(c, a, b)` is a if c else b.
+#: arithmetic; `and` needs one non-negative side; `sel(c, a, b)` is a if c else b; `len` is the
+#: length in binary of a non-negative.
 OPS: dict[str, Callable[..., Interval]] = {
     "add": lambda a, b: Interval(a.lo + b.lo, a.hi + b.hi),
     "sub": lambda a, b: Interval(a.lo - b.hi, a.hi - b.lo),
@@ -291,6 +299,7 @@ OPS: dict[str, Callable[..., Interval]] = {
     "lt": lambda a, b: Interval(int(a.hi < b.lo), int(a.lo < b.hi)),
     "eq": lambda a, b: Interval(int(a == b and a.lo == a.hi), int(a.lo <= b.hi and b.lo <= a.hi)),
     "sel": lambda c, a, b: Interval(min(a.lo, b.lo), max(a.hi, b.hi)),
+    "len": lambda a: Interval(a.lo.bit_length(), a.hi.bit_length()),
 }
 
 
@@ -314,7 +323,7 @@ def interval(e: Expr) -> Interval:
             return buffer.interval
         case Op(name, args):
             given = [interval(a) for a in args]
-            if name in ("shl", "div") and given[0].lo < 0:
+            if name in ("shl", "div", "len") and given[0].lo < 0:
                 raise BoundError(f"{name} of a value down to {given[0].lo}")
             if name in ("shl", "shr") and (given[1].lo < 0 or given[1].hi > 31):
                 raise BoundError(f"shift by {given[1].lo} to {given[1].hi} bits")
@@ -381,6 +390,11 @@ def sel(condition: Operand, a: Operand, b: Operand) -> Expr:
 def eq(a: Operand, b: Operand) -> Expr:
     """1 where a equals b, else 0."""
     return op("eq", a, b)
+
+
+def length(a: Operand) -> Expr:
+    """The number of binary digits of a, which is not negative; 0 has none."""
+    return op("len", a)
 
 
 def minimum(a: Operand, b: Operand) -> Expr:

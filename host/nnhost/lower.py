@@ -36,6 +36,7 @@ from nnhost.layers.batches import Batch, needed
 from nnhost.layers.dense import Dense
 from nnhost.layers.dropout import Dropout, no_training, training_flag
 from nnhost.losses.base import Outputs, weigh
+from nnhost.optimizers import OPTIMIZERS, forgetting
 from nnhost.pace import lower_pace
 from nnhost.plan import Plan
 
@@ -112,8 +113,14 @@ def _lower(plan: Plan) -> Program:
     def chosen(name: str, factors: tuple[int, ...]) -> Operand:
         return paced.chosen(name, factors) if paced else factors[0]
 
+    optimizer = OPTIMIZERS[plan.optimizer]
+    averages = [
+        forgetting(key, beta, optimizer.corrected, last)
+        for key, beta in zip(optimizer.averages, plan.averages, strict=True)
+    ]
+    shares = tuple(a.share for a in averages)
     kept: list[Map] = []
-    update: list[Map] = []
+    update = [m for a in averages for m in a.maps]
     if norms:
         batch = Batch(plan.batch)
         kept, keep = _kept_rows(batch, x, target, first)
@@ -122,7 +129,7 @@ def _lower(plan: Plan) -> Program:
         backward = [*keep, *(replace(m, when=last) for m in learn)]
     else:
         for layer_ in reversed(dense):
-            update += layer_.update(plan.optimizer, chosen, first, last)
+            update += layer_.update(plan.optimizer, chosen, first, last, shares)
     update += _padding([*forward, *update])
     if norms:
         update = [replace(m, when=last) for m in update]
@@ -139,6 +146,7 @@ def _lower(plan: Plan) -> Program:
         {
             "init": [
                 *(m for d in dense for m in d.init(plan.init)),
+                *(m for a in averages for m in a.init),
                 *(m for norm in norms for m in norm.init()),
                 *kept,
                 *(paced.init if paced else []),
@@ -156,6 +164,7 @@ def _lower(plan: Plan) -> Program:
         state=(
             *(b for d in dense for b in d.parameters),
             *(b for d in dense for b in d.slots),
+            *(b for a in averages for b in a.state),
             *(b for norm in norms for b in norm.state),
             *(m.dst for m in kept),
             *(b for d in dense for b in d.inverses),

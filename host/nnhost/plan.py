@@ -7,6 +7,7 @@ docs/semantics.md explains every number chosen here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +18,14 @@ from nnhost.activations import ACTIVATIONS
 from nnhost.data import Dataset
 from nnhost.errors import UsageError
 from nnhost.fixed import Format, nearest, ratio, signed, unsigned
+from nnhost.floating import MANTISSA, ONE, code_of, value_of
 from nnhost.ir import INT8, INT16, Interval
 from nnhost.losses import LOSSES, Loss
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.optimizers import OPTIMIZERS
+from nnhost.optimizers.base import SQUARE
 from nnhost.pace import FINER, Pace, make_pace
-from nnhost.project import NetSpec, Project
+from nnhost.project import NetSpec, Project, TrainSpec
 
 Integers = NDArray[np.int64]
 
@@ -63,6 +66,12 @@ PRESETS = {
 }
 #: A net with few inputs a unit needs larger weights: one fraction bit is given up for range.
 FEW_INPUTS = 3
+#: Fraction bits that the gradient has for an adaptive optimizer, batch 1, where it can; and the
+#: shift of a row's factor, which then never saturates.
+GRADIENT_FRACTION = 15
+ADAPTIVE_ROW_SHIFT = 8
+#: Of the 15 bits of learning rate times 1 / root, how many a small rate may go without.
+MOST_LOST = 10
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,24 @@ class Curvature:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """How an adaptive optimizer steps. Gradients have `fraction` bits; `scale` is the factor m that
+    divides them by the batch's rows. A step is (g * ((rate * t) >> root_shift)) >> (shift + h),
+    with (t, h) from the larger of the square's code and `least`."""
+
+    fraction: int
+    scale: int
+    least: int
+    root_shift: int
+    shift: int
+
+    @property
+    def epsilon(self) -> float:
+        """The least root of a square."""
+        return math.sqrt(value_of(self.least)) * 2.0**-self.fraction
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """One dense layer: out = activation(W in + b), all in integers.
 
@@ -104,7 +131,9 @@ class LayerPlan:
     the slot if the optimizer `gathers` batches, else of the product of factor and input.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without. `keep`: 256ths of the
     outputs that dropout keeps, 0 without dropout. `batch_norm`: the sums are normalised before the
-    activation, and the biases are added after that. `curvature`: of K-FAC.
+    activation, and the biases are added after that. `curvature`: of K-FAC. With an `adaptation`,
+    the product is the gradient, and `clip`, `l1` and `l2` are in its units but for a decoupled
+    decay.
     """
 
     number: int
@@ -131,6 +160,7 @@ class LayerPlan:
     keep: int = 0
     batch_norm: bool = False
     curvature: Curvature | None = None
+    adaptation: Adaptation | None = None
 
     @property
     def offset(self) -> int:
@@ -146,6 +176,18 @@ class LayerPlan:
     def weights(self) -> int:
         """Weights and biases."""
         return self.fan_out * (self.fan_in + 1)
+
+    @property
+    def slot_fraction(self) -> int:
+        """Fraction bits of the optimizer's slots."""
+        return self.adaptation.fraction if self.adaptation else self.weight_fraction + self.extra
+
+    def real_slot(self, name: str, integers: Integers) -> NDArray[np.float64]:
+        """What a slot's integers stand for."""
+        if name.endswith(SQUARE):
+            squares: NDArray[np.float64] = np.vectorize(value_of, otypes=[np.float64])(integers)
+            return squares * np.float64(4.0**-self.slot_fraction)
+        return integers * np.float64(2.0**-self.slot_fraction)
 
     def real_weights(self, integers: Integers) -> NDArray[np.float64]:
         """What stored weights stand for."""
@@ -209,6 +251,8 @@ class Plan:
     top_weight: float = 1.0
     """The largest class weight, which the learning rate and the unit of the loss contain."""
     batch_norm: bool = False
+    averages: tuple[float, ...] = ()
+    """How the optimizer's averages forget, by the keys that it names."""
 
     @property
     def n_inputs(self) -> int:
@@ -307,7 +351,7 @@ class Plan:
                     "input": str(p.input),
                     "weight_fraction": p.weight_fraction,
                     "weight_offset": p.offset,
-                    "velocity_fraction": p.weight_fraction + p.extra,
+                    "velocity_fraction": p.slot_fraction,
                 }
                 for p in self.layers
             ],
@@ -371,6 +415,35 @@ def _curvature(given: Format, fan_in: int, fan_out: int, finer: int, number: int
     )
 
 
+def _adapt(
+    train: TrainSpec,
+    rate: tuple[int, int],
+    finer: int,
+    weights: int,
+    fraction: int,
+    scale: int,
+    number: int,
+) -> Adaptation:
+    """The steps of an adaptive optimizer for weights and gradients of so many fraction bits.
+    Refuses a learning rate whose shifts do not fit."""
+    least = code_of(max(train.epsilon * 2.0**fraction, 1.0) ** 2)
+    # Of the learning rate times 1 / root, in units of the weight.
+    whole = rate[1] - (8 - 15 + ONE // 2) - weights
+    shift = min(whole, -1)  # so that the shift of a step stays below 31
+    if whole - shift > MOST_LOST:
+        raise UsageError(
+            f"the learning rate is too small: no update would reach a weight of layer {number}",
+            help=f"set [train] lr to at least {train.lr * 2.0 ** (whole - shift - MOST_LOST):.2g}",
+        )
+    if (room := shift + (least >> (MANTISSA + 1))) < 1:
+        raise UsageError(
+            f"the learning rate is too large for the weights of layer {number}, or epsilon too"
+            " small",
+            help=f"set [train] lr to at most {train.lr * 2.0 ** (room - 1):.2g}",
+        )
+    return Adaptation(fraction, scale, least, 8 + finer + whole - shift, shift)
+
+
 def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | None:
     """The decay of `weight` times the rates, below 2^(8 - least); None for none. Refuses what has
     no room."""
@@ -389,6 +462,22 @@ def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | N
             help=f"set {key} to about {allowed:.2g}, or leave it out",
         )
     return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
+
+
+def _slope(key: str, weight: float, scale: float, least: int) -> Decay | None:
+    """A decay that is a part of the gradient, whose units are `scale` times the weights'; None for
+    none. Refuses what has no room."""
+    if not weight:
+        return None
+    shift = min(max(ratio(weight * scale)[1], least), 29)
+    factor = nearest(weight * scale * 2.0**shift)
+    if not LEAST_DECAY <= factor <= INT16.hi:
+        size, allowed = ("small", LEAST_DECAY) if factor < LEAST_DECAY else ("large", INT16.hi)
+        raise UsageError(
+            f"[train] {key} = {weight:g} is too {size} to be a part of the gradient",
+            help=f"set {key} to about {allowed * 2.0**-shift / scale:.2g}, or leave it out",
+        )
+    return Decay((factor,), shift)
 
 
 def _clip(most: float, rates: list[float], fraction: int) -> tuple[int, ...]:
@@ -497,12 +586,13 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     # Rows whose gradients are summed before an optimizer sees them, and how many it then gathers.
     summed = batch if net.batch_norm else 1
     gathered = batch // summed
-    factor = train.lr / batch * scale
+    # An adaptive optimizer has its learning rate in the step alone, not in the gradient.
+    factor = train.lr if optimizer.adaptive else train.lr / batch * scale
     rate = ratio(factor)
     pace = make_pace(train, -(-rows // batch), factor * 2.0 ** (rate[1] + FINER))
     finer = FINER if pace else 0
     # Learning rates as the board has them, an entry a stage.
-    unit = 2.0 ** -(rate[1] + finer) * batch / scale
+    unit = 2.0 ** -(rate[1] + finer) * (1 if optimizer.adaptive else batch / scale)
     rates = [m * unit for m in (pace.rates if pace else (rate[0],))]
     depth = len(sizes) - 1
     layers: list[LayerPlan] = []
@@ -546,6 +636,22 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             momentum = min((1 << product) - 1, round(train.momentum * (1 << product)))
         row_shift = whole - extra - product + finer
         product += curvature.finer if curvature else 0
+        clip_rates, clip_fraction = rates, fraction + extra + (product if gathered == 1 else 0)
+        adaptation = None
+        if optimizer.adaptive:
+            m, s = ratio(scale / batch)
+            row_shift, product, extra = ADAPTIVE_ROW_SHIFT, 0, 0
+            whole = delta_fraction + s + given.fraction - row_shift
+            product = min(16, max(1, whole - GRADIENT_FRACTION - (batch.bit_length() - 1) // 2))
+            adaptation = _adapt(train, rate, finer, fraction, whole - product, m, n + 1)
+            clip_rates = [1.0]
+            clip_fraction = adaptation.fraction + (product if batch == 1 else 0)
+        if optimizer.decoupled or adaptation is None:
+            l1 = _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1)
+            l2 = _decay("l2", train.l2, rates, 8)
+        else:
+            l1 = _slope("l1", train.l1, 2.0**adaptation.fraction, 1)
+            l2 = _slope("l2", train.l2, 2.0 ** (adaptation.fraction - fraction), 8)
         layer = LayerPlan(
             n + 1,
             fan_in,
@@ -563,16 +669,18 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             product,
             extra,
             momentum,
-            _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1),
-            _decay("l2", train.l2, rates, 8),
+            l1,
+            l2,
             pace.rates if pace else rate[:1],
-            _clip(train.clip_value, rates, fraction + extra + (product if gathered == 1 else 0)),
+            _clip(train.clip_value, clip_rates, clip_fraction),
             gathered > 1,
             keep=_keep(net.dropout[n]) if net.dropout and not last else 0,
             batch_norm=net.batch_norm and not last,
             curvature=curvature,
+            adaptation=adaptation,
         )
-        _check_rate(train.lr, layer.row_shift, finer, n + 1)
+        if not adaptation:
+            _check_rate(train.lr, layer.row_shift, finer, n + 1)
         layers.append(layer)
         if output is not None:
             given = output
@@ -592,4 +700,5 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         class_weights=tuple(nearest(w / top * 2**WEIGHT_BITS) for w in weights),
         top_weight=top,
         batch_norm=net.batch_norm,
+        averages=tuple(getattr(train, key) for key in optimizer.averages),
     )

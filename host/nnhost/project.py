@@ -69,6 +69,12 @@ class TrainSpec:
     """1 to 65535, the seed of the board's generator and of the split."""
     label_smoothing: float = 0.0
     """Share of a class target that is spread over all classes."""
+    beta1: float = 0.9
+    """Of the average of the gradient; beta2 and rho: of its square."""
+    beta2: float = 0.999
+    rho: float = 0.99
+    epsilon: float = 0.0001
+    """The least root of a squared gradient that a step is divided by."""
     clip_value: float = 0.0
     """Largest magnitude of a batch's gradient for a weight; 0 for none."""
     l1: float = 0.0
@@ -224,6 +230,8 @@ _share = _number("from 0 up to, not including, 1", lambda share: 0 <= share < 1)
 
 _from_0 = _number("from 0 on", lambda number: number >= 0)
 
+_average = _number("from 0 to 0.9999", lambda beta: 0 <= beta <= 0.9999)
+
 _between = _number("between 0 and 1", lambda share: 0 < share < 1)
 
 
@@ -331,15 +339,19 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
     },
     "train": {
         "optimizer": _Key("sgd", _one_of(OPTIMIZERS)),
-        "lr": _Key(0.03125, _number("above 0", lambda lr: lr > 0)),
+        "lr": _Key(None, _number("above 0", lambda lr: lr > 0)),
         "momentum": _Key(0.9, _share),
+        "beta1": _Key(0.9, _average),
+        "beta2": _Key(0.999, _average),
+        "rho": _Key(0.99, _average),
+        "epsilon": _Key(0.0001, _number("above 0", lambda least: least > 0)),
         "batch": _Key(1, _batch),
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
         "label_smoothing": _Key(0.0, _share),
         "clip_value": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
-        "l2": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
+        "l2": _Key(None, _number("from 0 on", lambda weight: weight >= 0)),
         "online": _Key(False, _flag),
         "class_weights": _Key((), _class_weights),
         "schedule": _Key("constant", _one_of(SCHEDULES)),
@@ -415,6 +427,10 @@ def load_project(root: Path | str = ".", overrides: Sequence[str] = ()) -> Proje
             )
     if not any(net["dropout"]):
         net["dropout"] = ()
+    optimizer = OPTIMIZERS[values["train"]["optimizer"]]
+    for key, default in (("lr", optimizer.lr), ("l2", optimizer.l2)):
+        if values["train"][key] is None:
+            values["train"][key] = default
     project = Project(
         root=root,
         net=NetSpec(**net),

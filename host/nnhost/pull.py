@@ -18,6 +18,7 @@ from nnhost.files import write_atomically
 from nnhost.generate import Network, prepare
 from nnhost.layers.batch_norm import MEAN_UNIT, VARIANCE_UNIT, fold
 from nnhost.link import Transport, read_text
+from nnhost.optimizers.base import SQUARE
 from nnhost.outcome import digest
 from nnhost.project import Project
 from nnhost.run.boards import board_folder, open_board
@@ -99,20 +100,23 @@ def tensors(network: Network, state: bytes) -> saved.Arrays:
     kept_below = 1.0
     for layer in network.plan.layers:
         kinds = ("weight", "bias", "gamma") if layer.batch_norm else ("weight", "bias")
-        slot_units = 2.0 ** -(layer.weight_fraction + layer.extra)
-        units = {
-            f"{kind}_{slot}".removeprefix("weight_"): slot_units
+        slots = [
+            f"{kind}_{slot}".removeprefix("weight_")
             for slot in network.plan.slots
             for kind in kinds
-        }
-        if layer.batch_norm:
-            units |= {"running_mean": MEAN_UNIT, "running_variance": VARIANCE_UNIT}
-        for name in (*kinds, *units):
+        ]
+        units = {"running_mean": MEAN_UNIT, "running_variance": VARIANCE_UNIT}
+        for name in (*kinds, *slots, *(units if layer.batch_norm else ())):
             integers: NDArray[np.int64] = values[f"{name}{layer.number}"]
-            real = integers * units[name] if name in units else layer.real_weights(integers)
+            if name in units:
+                real, kind = integers * np.float64(units[name]), "i8"
+            elif name in slots:
+                real = layer.real_slot(name, integers)
+                kind = "u2" if name.endswith(SQUARE) else "i2"
+            else:
+                real, kind = layer.real_weights(integers), "i2"
             found[f"{name}{layer.number}"] = real
-            kept = np.int64 if name.startswith("running") else np.int16
-            found[f"{name}{layer.number}_int"] = integers.astype(kept)
+            found[f"{name}{layer.number}_int"] = integers.astype(kind)
         if layer.batch_norm:
             parts = ("weight", "bias", "gamma", "running_mean", "running_variance")
             folded = fold(*(found[f"{name}{layer.number}"] for name in parts))

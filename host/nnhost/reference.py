@@ -18,7 +18,9 @@ from nnhost.activations import ACTIVATIONS
 from nnhost.layers.batch_norm import EPSILON, MEAN_UNIT, PACE, VARIANCE_UNIT
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.losses.softmax_cross_entropy import smoothed
-from nnhost.optimizers.base import GATHERED, VELOCITY
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.optimizers.adaptive import count_fraction
+from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SLOT_TYPES, SQUARE, VELOCITY
 from nnhost.pace import FINER, THRESHOLD
 from nnhost.plan import LayerPlan, Plan
 
@@ -80,20 +82,25 @@ class BatchPass:
 class Reference:
     """The net and optimizer of a plan in `dtype`, with the plan's own learning rate and momentum.
 
-    `weights` (fan_out, fan_in), `biases` (fan_out,), their `velocities` and the steps `gathered`
-    over a batch, of the same shapes, are lists with one entry a layer. The weights start at zero:
-    see `load`.
+    `weights` (fan_out, fan_in) and `biases` (fan_out,) are lists with one entry a layer, and so are
+    the optimizer's `slots` by their names, of the same shapes, those of the biases with "bias_" in
+    front. The weights start at zero: see `load`.
     """
 
     def __init__(self, plan: Plan, dtype: DTypeLike = np.float64) -> None:
         self.plan, self.dtype = plan, np.dtype(dtype)
         self.activations = [ACTIVATIONS[p.activation] for p in plan.layers if p.activation]
         m, s = plan.layers[0].rate
+        self.optimizer = OPTIMIZERS[plan.optimizer]
         #: What the update's factor is divided by, for the rate of one sample's gradient: the
-        #: batch's mean is part of it.
+        #: batch's mean is part of it but for adaptive optimizers.
         #: Deltas are weighed by the share of the largest class weight, which is in the rate.
-        self.unit = 2.0**-s / plan.loss.gradient_scale(plan.n_outputs)
+        self.unit = 2.0**-s
+        if not self.optimizer.adaptive:
+            self.unit /= plan.loss.gradient_scale(plan.n_outputs)
         self.factor = m
+        #: Updates that each average of an adaptive optimizer remembers.
+        self.counts = [0.0 for _ in plan.averages]
         self.stage = self.updates = self.waited = 0
         self.epoch_loss, self.best_loss = 0.0, np.inf
         #: Units of each hidden layer that a step keeps (1) or lets rest (0); None: not training.
@@ -107,10 +114,10 @@ class Reference:
         shapes = [(p.fan_out, p.fan_in) for p in plan.layers]
         self.weights = [np.zeros(shape, self.dtype) for shape in shapes]
         self.biases = [np.zeros(rows, self.dtype) for rows, _ in shapes]
-        self.velocities = [np.zeros(shape, self.dtype) for shape in shapes]
-        self.bias_velocities = [np.zeros(rows, self.dtype) for rows, _ in shapes]
-        self.gathered = [np.zeros(shape, self.dtype) for shape in shapes]
-        self.bias_gathered = [np.zeros(rows, self.dtype) for rows, _ in shapes]
+        self.slots = {
+            f"{kind}{name}": [np.zeros(s[:axes], self.dtype) for s in shapes]
+            for name in SLOT_TYPES for kind, axes in (("", 2), ("bias_", 1))
+        }  # fmt: skip
         self.norms = [Norm.of(p.fan_out, self.dtype) for p in plan.layers if p.batch_norm]
         #: Samples of the batch at hand, behind which are those of the one before.
         self.kept: list[tuple[Real, Any]] = []
@@ -125,19 +132,18 @@ class Reference:
             ]
 
     def load(self, memory: Mapping[str, Any]) -> None:
-        """Take weights, velocities and the schedule's stage from a simulator's memory."""
+        """Take weights, slots, counts and the schedule's stage from a simulator's memory."""
         self.stage, self.updates = int(memory.get("stage", 0)), int(memory.get("updates", 0))
         for i, p in enumerate(self.plan.layers):
             self.weights[i] = p.real_weights(memory[f"weight{p.number}"]).astype(self.dtype)
             self.biases[i] = p.real_weights(memory[f"bias{p.number}"]).astype(self.dtype)
-            unit = 2.0 ** -(p.weight_fraction + p.extra)
-            for name, slots, bias_slots in (
-                (VELOCITY, self.velocities, self.bias_velocities),
-                (GATHERED, self.gathered, self.bias_gathered),
-            ):
-                if name in self.plan.slots:
-                    slots[i] = (memory[f"{name}{p.number}"] * unit).astype(self.dtype)
-                    bias_slots[i] = (memory[f"bias_{name}{p.number}"] * unit).astype(self.dtype)
+            for name in self.plan.slots:
+                for slot in (name, f"bias_{name}"):
+                    held = memory[f"{slot}{p.number}"]
+                    self.slots[slot][i] = p.real_slot(slot, held).astype(self.dtype)
+        for k, (key, beta) in enumerate(zip(self.optimizer.averages, self.plan.averages,
+                                            strict=True)):  # fmt: skip
+            self.counts[k] = memory.get(f"count_{key}", 0) * 2.0 ** -count_fraction(beta)
         for norm, p in zip(self.norms, self.plan.layers, strict=False):
             unit = 2.0 ** -(p.weight_fraction + p.extra)
             norm.gamma = p.real_weights(memory[f"gamma{p.number}"]).astype(self.dtype)
@@ -241,13 +247,14 @@ class Reference:
 
     def _learn(self) -> None:
         """Train on the batch at hand."""
+        slots = self.slots
         p = self.backward_batch(np.stack([x for x, _ in self.kept]), [y for _, y in self.kept])
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             shift = p.slopes[i] if i < len(self.norms) else p.deltas[i]
             self._decay(w, self.plan.layers[i])
             changes = [
-                (w, self.velocities[i], self.gathered[i], p.deltas[i].T @ p.inputs[i]),
-                (b, self.bias_velocities[i], self.bias_gathered[i], shift.sum(axis=0)),
+                (w, slots[VELOCITY][i], slots[GATHERED][i], p.deltas[i].T @ p.inputs[i]),
+                (b, slots[f"bias_{VELOCITY}"][i], slots[f"bias_{GATHERED}"][i], shift.sum(axis=0)),
             ]
             if i < len(self.norms):
                 norm = self.norms[i]
@@ -289,15 +296,23 @@ class Reference:
             return loss
         p = self.backward(x, y)
         self.epoch_loss += p.loss
+        if last:
+            pairs = zip(self.plan.averages, self.counts, strict=True)
+            self.counts = [1 + beta * n for beta, n in pairs]
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
-            scaled = self.rate * delta
-            for w, v, g, slope in (
-                (self.weights[i], self.velocities[i], self.gathered[i], scaled[:, None] * a),
-                (self.biases[i], self.bias_velocities[i], self.bias_gathered[i], scaled),
+            mean = self.plan.top_weight / self.plan.batch if self.optimizer.adaptive else self.rate
+            scaled = mean * delta
+            for w, kind, slope in (
+                (self.weights[i], "", scaled[:, None] * a),
+                (self.biases[i], "bias_", scaled),
             ):
-                if w.ndim == 2 and last:
+                if w.ndim == 2 and last and self.optimizer.decoupled:
                     self._decay(w, self.plan.layers[i])
-                self._change(w, v, g, slope, i, first, last)
+                held = {name: self.slots[kind + name][i] for name in SLOT_TYPES}
+                if self.optimizer.adaptive:
+                    self._adapt(w, held, slope, i, first, last)
+                else:
+                    self._change(w, held[VELOCITY], held[GATHERED], slope, i, first, last)
         if last:
             self._count_update()
         return p.loss
@@ -330,12 +345,43 @@ class Reference:
         if last:
             w += self._clipped(v, i) if gathers and not momentum else v
 
+    def _adapt(
+        self, w: Real, held: Mapping[str, Real], slope: Real, i: int, first: bool, last: bool
+    ) -> None:
+        """Train a tensor of layer i in place by an adaptive optimizer, from a sample's share of the
+        batch's gradient.
+
+        AdaGrad (Duchi, Hazan and Singer, 2011) sums its squares, RMSProp (Hinton, 2012) averages
+        them, Adam (Kingma and Ba, 2015) averages the gradient too, and corrects both averages.
+        Roots below epsilon count as that.
+        """
+        p, square = self.plan.layers[i], held[SQUARE]
+        assert p.adaptation is not None
+        total = held[GRADIENT]
+        total *= not first
+        total += slope
+        if not last:
+            return
+        g = self._clipped(total, i)
+        if w.ndim == 2 and not self.optimizer.decoupled:
+            g = g + (p.l2.real(0) * 2.0 ** (p.weight_fraction - p.adaptation.fraction) * w
+                     if p.l2 else 0)  # fmt: skip
+            g = g + (p.l1.real(0) * 2.0**-p.adaptation.fraction * np.sign(w) if p.l1 else 0)
+        newest = [1 / n if self.optimizer.corrected else 1 - beta
+                  for n, beta in zip(self.counts, self.plan.averages, strict=True)]  # fmt: skip
+        direction = g
+        if MOMENT in self.plan.slots:
+            direction = held[MOMENT]
+            direction += newest[0] * (g - direction)
+        square += newest[-1] * (g * g - square) if newest else g * g
+        w -= self.rate * direction / np.maximum(np.sqrt(square), p.adaptation.epsilon)
+
     def _clipped(self, g: Real, i: int) -> Real:
         """The batch's gradient times the learning rate, clipped by value."""
         p = self.plan.layers[i]
         if not p.clip:
             return g
-        fraction = p.weight_fraction + p.extra + (0 if p.gathers else p.product_shift)
+        fraction = p.slot_fraction + (0 if p.gathers else p.product_shift)
         most = p.clip[min(self.stage, len(p.clip) - 1)] * 2.0**-fraction
         clipped: Real = np.clip(g, -most, most)
         return clipped

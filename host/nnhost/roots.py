@@ -38,7 +38,11 @@ def reciprocal_root(x: Expr, shift: Expr) -> Expr:
     # x * 4^(7 - shift) has 15 or 16 bits; what the bounds take away is proven, not there.
     up = minimum(x, (1 << 14) - 1) << (2 * (7 - minimum(shift, 7)))
     down = x >> (2 * (maximum(shift, 7) - 7))
-    sixteen = clamp(sel(shift < 7, up, down), Interval(1 << 14, (1 << 16) - 1))
+    return mantissa_root(clamp(sel(shift < 7, up, down), Interval(1 << 14, (1 << 16) - 1)))
+
+
+def mantissa_root(sixteen: Expr) -> Expr:
+    """The m of x in 2^14..2^16 - 1, which stands for 1..4."""
     place = (sixteen >> _BETWEEN) - 16
     low = _ROOTS[place]
     fall = low - _ROOTS[place + 1]

@@ -49,6 +49,7 @@ _ARRAY = {
     "lt": "({} < {}).astype(int64)",
     "eq": "({} == {}).astype(int64)",
     "sel": "where({}, {}, {})",
+    "len": "frexp({})[1].astype(int64)",
 }
 _SCALAR = _ARRAY | {
     "min": "min({}, {})",
@@ -56,6 +57,7 @@ _SCALAR = _ARRAY | {
     "lt": "int({} < {})",
     "eq": "int({} == {})",
     "sel": "({1} if {0} else {2})",
+    "len": "int({}).bit_length()",
 }
 
 
@@ -261,7 +263,7 @@ class _Writer:
         ])  # fmt: skip
         space: dict[str, Any] = {
             "minimum": np.minimum, "maximum": np.maximum, "where": np.where, "int64": np.int64,
-            "full": np.full, "broadcast_to": np.broadcast_to, "within": within,
+            "frexp": np.frexp, "full": np.full, "broadcast_to": np.broadcast_to, "within": within,
             **tables, **self.constants,
         }  # fmt: skip
         exec(compile(text, f"<{name}>", "exec"), space)  # our own text, from our own Program

@@ -49,6 +49,7 @@ MEANING = {
     "lt": lambda a, b: int(a < b),
     "eq": lambda a, b: int(a == b),
     "sel": lambda c, a, b: a if c else b,
+    "len": int.bit_length,
 }
 
 
@@ -80,6 +81,7 @@ def test_intervals_hold_every_result_and_no_more_than_they_must(
         "shl": [intervals(0), intervals(0, 6)],
         "shr": [intervals(), intervals(0, 6)],
         "and": [intervals(0), intervals()],
+        "len": [intervals(0)],
         "sel": [st.just(Interval(0, 1)), intervals(-9, 9), intervals(-9, 9)],
     }.get(name, [intervals(-12, 12), intervals(-12, 12)])
     given_ = [data.draw(r) for r in ranges]

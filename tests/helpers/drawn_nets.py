@@ -61,7 +61,7 @@ def _class_weights(rng: random.Random, classes: int) -> tuple[float, ...]:
 def _optimizer(rng: random.Random, more: random.Random) -> str:
     """The first three as they have always been drawn, so that known seeds keep their nets."""
     drawn = rng.choice(["momentum", "nesterov", "sgd"])
-    return more.choice([*[drawn] * 3, *sorted(OPTIMIZERS.keys() - {"momentum", "nesterov", "sgd"})])
+    return more.choice([*[drawn] * 3, "kfac"])
 
 
 def _with_factors(program: Program, more: random.Random) -> Program:
@@ -75,6 +75,20 @@ def _with_factors(program: Program, more: random.Random) -> Program:
             m = replace(m, expr=(Draw() - 32768) >> (15 - bits))
         init.append(m)
     return replace(program, sections=program.sections | {"init": init})
+
+
+def _adaptive(rng: random.Random) -> dict[str, Any]:
+    """Keys of an adaptive optimizer; none in most nets."""
+    if rng.random() < 0.6:
+        return {}
+    return {
+        "optimizer": rng.choice(sorted(n for n, o in OPTIMIZERS.items() if o.adaptive)),
+        "lr": 2.0 ** rng.uniform(-14, -2),
+        "beta1": rng.choice([0.0, 0.5, 0.9, 0.99]),
+        "beta2": rng.choice([0.0, 0.9, 0.999, 0.9999]),
+        "rho": rng.choice([0.0, 0.9, 0.99]),
+        "epsilon": 2.0 ** rng.uniform(-20, 2),
+    }
 
 
 def _attempt(rng: random.Random, more: random.Random) -> Network:
@@ -122,6 +136,8 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
     )
     if hidden and project.train.batch != 1 and rng.random() < 0.4:
         project = replace(project, net=replace(project.net, batch_norm=True))
+    if not project.net.batch_norm:
+        project = replace(project, train=replace(project.train, **_adaptive(more)))
     none = Scaling(kind, np.zeros(width), np.ones(width))
     empty = x[:0]
     dataset = Dataset(

@@ -7,6 +7,7 @@ the same quantised sample. All arrays are one entry an element.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnhost.fixed import INTERPOLATION_BITS
+from nnhost.optimizers.adaptive import count_fraction
+from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SQUARE, VELOCITY
 from nnhost.plan import LayerPlan, Plan
 from nnhost.reference import BatchPass, Pass, Reference
 
@@ -36,12 +39,12 @@ class MaySaturate(Exception):
 @dataclass(frozen=True)
 class Bounds:
     """Largest errors after a step: of the loss, the deltas (without the loss's constant factor)
-    and the stored changes of weights and biases, in real units; lists have an entry a layer."""
+    and the stored changes of weights and biases, in real units; lists have an entry a layer.
+    `slots`: of the optimizer's, by their names."""
 
     loss: float
     deltas: list[Real]
-    velocities: list[Real]
-    bias_velocities: list[Real]
+    slots: dict[str, list[Real]]
     weights: list[Real]
     biases: list[Real]
 
@@ -131,7 +134,7 @@ def loss_error(plan: Plan, p: Pass, e: Real, target: Real) -> tuple[float, Real]
     return 2 * worst + logarithm, np.full(count, worst / 2 + table)
 
 
-def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
+def step_bounds(r: Reference, x: Real, y: Any, first: bool, last: bool) -> Bounds:
     """The bounds of a step that starts from the weights of `r`; raises MaySaturate."""
     plan, p = r.plan, r.backward(x, y)
     factor = plan.loss.gradient_scale(plan.n_outputs)
@@ -167,19 +170,29 @@ def step_bounds(r: Reference, x: Real, y: Any) -> Bounds:
             Near(p.inputs[i], e_in[i]), 2.0**-below.output.fraction, last,
         ))  # fmt: skip
 
-    found = Bounds(loss, e_delta, [], [], [], [])
+    found = Bounds(loss, e_delta, {slot: [] for slot in r.slots}, [], [])
+    if r.optimizer.adaptive:
+        after = stepped(r, x, y, first, last)
+        for i in range(len(plan.layers)):
+            delta, a = Near(deltas[i] * factor, e_delta[i] * factor), Near(p.inputs[i], e_in[i])
+            adaptive_error(found, r, after, i, delta, a)
+        return found
     for i, layer in enumerate(plan.layers):
         delta, a = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i])
         rate = r.rate * factor  # of the deltas without the loss's factor
         ahead = plan.optimizer == "nesterov"
-        slot = np.abs(r.velocities[i]) + np.abs(r.gathered[i])
+        slot = np.abs(r.slots[VELOCITY][i]) + np.abs(r.slots[GATHERED][i])
         slots, stored = update_error(layer, rate, delta, a, r.weights[i], slot, ahead)
-        found.velocities.append(slots)
+        for name in (VELOCITY, GATHERED):
+            found.slots[name].append(slots)
         found.weights.append(stored)
         one = Near(np.ones(1), np.zeros(1))
-        slot = (np.abs(r.bias_velocities[i]) + np.abs(r.bias_gathered[i]))[:, None]
-        slots, stored = update_error(layer, rate, delta, one, r.biases[i][:, None], slot, ahead)
-        found.bias_velocities.append(slots[:, 0])
+        slot = np.abs(r.slots[f"bias_{VELOCITY}"][i]) + np.abs(r.slots[f"bias_{GATHERED}"][i])
+        slots, stored = update_error(
+            layer, rate, delta, one, r.biases[i][:, None], slot[:, None], ahead
+        )
+        for name in (VELOCITY, GATHERED):
+            found.slots[f"bias_{name}"].append(slots[:, 0])
         found.biases.append(stored[:, 0])
     return found
 
@@ -369,6 +382,86 @@ def stored_error(
         inside(change, stored, 32767 * unit)
     inside(np.abs(weight) + change, stored, 32000 * last)
     return error, stored
+
+
+def stepped(r: Reference, x: Real, y: Any, first: bool, last: bool) -> Reference:
+    """The reference after a step; `r` stays as it is."""
+    after = copy.copy(r)
+    after.weights, after.biases = ([a.copy() for a in b] for b in (r.weights, r.biases))
+    after.slots = {name: [a.copy() for a in held] for name, held in r.slots.items()}
+    after.step(x, y, first, last)
+    return after
+
+
+def adaptive_error(
+    found: Bounds, r: Reference, after: Reference, i: int, delta: Near, a: Near
+) -> None:
+    """Add the errors of an adaptive optimizer's step of layer i to `found`."""
+    layer, plan = r.plan.layers[i], r.plan
+    way = layer.adaptation
+    assert way is not None
+    unit = 2.0**-way.fraction
+    row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)
+    mean = plan.top_weight / plan.batch
+    inside(delta.value * mean, delta.error * mean, 32767 * row)
+    d, e_d = np.abs(delta.value)[:, None], delta.error[:, None]
+    last = 2.0**-layer.weight_fraction
+    # Of the newest gradient's share: of its 15 bits, of the count's fraction, of 1 - beta.
+    newest = [1 / n if r.optimizer.corrected else 1 - beta
+              for n, beta in zip(after.counts, plan.averages, strict=True)]  # fmt: skip
+    e_newest = [2.0**-15 + s * (2.0**-8 * (1 - b) + s * 2.0 ** -count_fraction(b))
+                for s, b in zip(newest, plan.averages, strict=True)]  # fmt: skip
+    for kind, x, weight, changed in (
+        ("", a, r.weights[i], after.weights[i]),
+        ("bias_", Near(np.ones(1), np.zeros(1)), r.biases[i], after.biases[i]),
+    ):
+        shape = weight.shape
+
+        def held(net: Reference, name: str, kind: str = kind, shape: Any = shape) -> Real:
+            return np.abs(net.slots[f"{kind}{name}"][i].reshape(shape))
+
+        slope = (mean * d * np.abs(x.value)).reshape(shape)
+        # The mean's factor has 8 bits.
+        e_g = mean * (d * x.error + np.abs(x.value) * e_d + e_d * x.error).reshape(shape)
+        e_g = (
+            e_g
+            + slope * 2.0**-8
+            + unit
+            + (row * (np.abs(x.value) + x.error) if kind == "" else row)
+        )
+        g = slope + held(r, GRADIENT)
+        found.slots[f"{kind}{GRADIENT}"].append(e_g)
+        inside(g, e_g, 32767 * unit)
+        e_g = e_g + 2 * unit * (layer.clip != ())
+        if kind == "" and not r.optimizer.decoupled:
+            for decay, size in ((layer.l2, np.abs(weight) / last), (layer.l1, 1.0)):
+                if decay:
+                    g, e_g = g + decay.real(0) * size * unit, e_g + unit
+        inside(g, e_g, 32767 * unit)
+        moment, square = held(r, MOMENT), held(r, SQUARE)
+        direction, e_y = held(after, MOMENT), e_g
+        if MOMENT in plan.slots:
+            e_y = newest[0] * e_g + e_newest[0] * (g + e_g + moment) + unit
+        else:
+            direction = g
+        found.slots[f"{kind}{MOMENT}"].append(e_y)
+        share, e_share = (newest[-1], e_newest[-1]) if newest else (1.0, 0.0)
+        top = np.maximum(square, (g + e_g) ** 2)
+        # A mantissa's last bit; what alignment leaves out; the smallest of what is computed with.
+        e_s = share * (2 * g + e_g) * e_g + e_share * (top + (g + e_g) ** 2)
+        e_s = e_s + (held(after, SQUARE) + e_s) * 2.0**-10 + top * 2.0**-13 + unit**2 * 2.0**-12
+        found.slots[f"{kind}{SQUARE}"].append(e_s)
+        s, least = held(after, SQUARE), way.epsilon**2
+        rates = plan.pace.rates if plan.pace else layer.rates
+        product = 2.0 ** (14 - way.root_shift) * rates[r.stage]
+        rho = 2.0**-10 + 1 / product  # of the table of roots, and of its product with the rate
+        root = 1 / np.sqrt(np.maximum(s, least))
+        high = (1 + rho) / np.sqrt(np.maximum(s - e_s, least))
+        low = (1 - rho) / np.sqrt(np.maximum(s + e_s, least))
+        error = r.rate * (e_y * high + direction * np.maximum(high - root, root - low)) + last
+        error = error + last * ((layer.l1 is not None) + (layer.l2 is not None))
+        inside(np.abs(weight) + np.abs(changed - weight), error, 32000 * last)
+        (found.biases if kind else found.weights).append(error)
 
 
 def seen_error(layer: LayerPlan) -> float:

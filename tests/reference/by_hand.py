@@ -75,6 +75,7 @@ class Layer:
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
     kept: list[bool] = field(default_factory=list)  # of the units above
+    held: list[tuple[Rows, list[int]]] = field(default_factory=list)
 
 
 @dataclass
@@ -164,6 +165,8 @@ class Net:
     dropout: float = 0.0  # of every hidden layer
     weights: tuple[float, ...] = ()  # a class
     norm: bool = False
+    betas: tuple[float, ...] = ()  # of an adaptive optimizer's averages
+    epsilon: float = 0.0001
     x: int = 1
     order: tuple[int, int] = (0, 0)
     layers: list[Layer] = field(default_factory=list)
@@ -204,13 +207,16 @@ class Net:
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
         self.c *= max(self.weights, default=1.0)
-        m, self.s = ratio(self.lr * self.c / self.B)
+        self.adaptive = self.optimizer in ("adagrad", "rmsprop", "adam", "adamw")
+        self.slots &= not self.adaptive
+        self.full = self.lr if self.adaptive else self.lr * self.c / self.B
+        m, self.s = ratio(self.full)
         self.rates, self.until, self.finer = [m], list[int](), 0
         if self.course:
             self.schedule(self.course)
 
     def schedule(self, c: Course) -> None:
-        full = self.lr * self.c / self.B * 2.0 ** (self.s + 7)
+        full = self.full * 2.0 ** (self.s + 7)
         u = -(-self.N // self.B)
         waits = c.schedule == "plateau"
         curve = stages(c, c.lr_min / self.lr)
@@ -255,12 +261,16 @@ class Net:
         self.x, self.order = seed or 1, (0, 0)
         offset = 128 if self.q8 else 0
         self.stage = self.updates = self.waited = 0
+        self.counts = [0] * len(self.betas[: 0 if self.optimizer == "rmsprop" else 2])
         self.best = 2**31 - 1
         self.total = 2**30 - 1
         for p in self.layers:
             p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
             p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
             p.g, p.gB = [[0] * p.n for _ in range(p.K)], [0] * p.K
+            # Of each slot: rows of weights, and biases.
+            slots = len(self.betas) + (self.optimizer == "adagrad") + (self.B > 1)
+            p.held = [([[0] * p.n for _ in range(p.K)], [0] * p.K) for _ in range(slots)]
             p.G, p.vG = [offset + 2**p.Fw] * p.K, [0] * p.K
             p.mean, p.variance = [0] * p.K, [2**22] * p.K
             hA, hG = self.inverse_bits(p)
@@ -466,7 +476,9 @@ class Net:
             target = self.target if isinstance(self.target, list) else [self.target]
             self.kept[self.place] = (self.layers[0].a, target)
             count = self.learn() if last else 0
-        for p in () if self.norm else reversed(self.layers):
+        if self.adaptive:
+            count += self.adapt(first, last)
+        for p in () if self.norm or self.adaptive else reversed(self.layers):
             _, P, q = self.shifts(p)
             delta, inputs = self.turned(p)
             for o in range(p.K):
@@ -488,6 +500,79 @@ class Net:
             self.updates = min(self.updates + 1, self.until[-1])
             if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
                 self.stage += 1
+
+    # ---- Adaptive optimizers ----
+
+    def adapt(self, first: bool, last: bool) -> int:
+        """How many numbers were drawn."""
+        m, s = ratio(self.c / self.B)
+        if last:
+            for k, beta in enumerate(self.betas[: len(self.counts)]):
+                d, h = ratio(1 - beta)
+                one = 1 << count_bits(beta)
+                grown = self.counts[k] - R(self.counts[k] * d, h) + one
+                self.counts[k] = clamp(grown, one, 2**24 - 1)
+        shares = [
+            clamp((1 << (15 + count_bits(beta))) // n, 1, 32768)
+            for beta, n in zip(self.betas, self.counts, strict=False)
+            if last
+        ]
+        if self.optimizer == "rmsprop":
+            shares = [max(1, near((1 - self.betas[0]) * 32768))]
+        for p in reversed(self.layers):
+            w = p.fd + s + p.fa - 8
+            P = clamp(w - 15 - (self.B.bit_length() - 1) // 2, 1, 16)
+            f = w - P
+            for o in range(p.K):
+                x1, x2, x3 = self.draw(), self.draw(), self.draw()
+                F = sat16((p.delta[o] * m + (x1 & 255)) >> 8)
+                if last and self.optimizer == "adamw":
+                    self.decay(p, p.U[o], x2)
+                for j, a in enumerate([*p.a, 2**p.fa]):
+                    one_row = self.B == 1
+                    product = self.bounded(F * a, f + P) if one_row else F * a
+                    g = sat16((product + noise(x2, P, j)) >> P)
+                    held = [rows[o] if j < p.n else lone for rows, lone in p.held]
+                    at = j if j < p.n else o
+                    if not one_row:
+                        step = (product + noise(x2, P, j)) >> P
+                        held[-1][at] = sat16((0 if first else held[-1][at]) + step)
+                        g = self.bounded(held[-1][at], f)
+                    if not last:
+                        continue
+                    weights = p.U[o] if j < p.n else p.UB
+                    if j < p.n and self.optimizer != "adamw":
+                        g = self.with_decay(g, weights[j] - 128 * self.q8, x2, j, f, p.Fw)
+                    direction = g
+                    if len(shares) == 2:
+                        moved = (g - held[0][at]) * shares[0] + noise(x3, 15, j)
+                        direction = held[0][at] = sat16(held[0][at] + (moved >> 15))
+                    squares = held[1] if len(shares) == 2 else held[0]
+                    share = shares[-1] if shares else 0
+                    squares[at] = squared(squares[at], g, share, noise(x3, 16, j))
+                    code = max(squares[at], code_of(max(self.epsilon * 2.0**f, 1.0) ** 2))
+                    whole = self.s - 5 - p.Fw
+                    z = min(whole, -1)
+                    shift = min((code >> 11) + z, 30)
+                    t = R(inverse_root(code) * self.rates[self.stage], 8 + self.finer + whole - z)
+                    dither = (noise(x1, 16, j) << 14) >> (30 - shift)
+                    weights[at] = sat16(weights[at] - ((direction * t + dither) >> shift))
+        return 3 * sum(p.K for p in self.layers)
+
+    def bounded(self, x: int, fraction: int) -> int:
+        if not self.clip:
+            return x
+        most = max(1, near(min(self.clip * 2.0**fraction, 2.0**30)))
+        return clamp(x, -most, most)
+
+    def with_decay(self, g: int, r: int, x2: int, j: int, f: int, Fw: int) -> int:
+        if self.l2:
+            s = clamp(ratio(self.l2 * 2.0 ** (f - Fw))[1], 8, 29)
+            g += (r * near(self.l2 * 2.0 ** (f - Fw) * 2.0**s) + wide(x2, s, j)) >> s
+        if self.l1:
+            s = clamp(ratio(self.l1 * 2.0**f)[1], 1, 29)
+            g += clamp(r, -1, 1) * ((near(self.l1 * 2.0**f * 2.0**s) + wide(x2, s, j)) >> s)
+        return sat16(g)
 
     def shifts(self, p: Layer) -> tuple[int, int, int]:
         """E, P, q."""
@@ -534,8 +619,8 @@ class Net:
     def decay(self, p: Layer, weights: list[int], x2: int) -> None:
         """l2, then l1, each with random numbers of its own shift."""
         offset = 128 if self.q8 else 0
-        unit = 2.0 ** -(self.s + self.finer) * self.B / self.c  # of RATES, as learning rates
-        for j in range(p.n):
+        unit = 2.0 ** -(self.s + self.finer) * (1 if self.adaptive else self.B / self.c)
+        for j in range(p.n):  # unit: of RATES, as learning rates
             if self.l2:
                 f, s = self.share(self.l2 * unit)
                 weights[j] = sat16(weights[j] - (((weights[j] - offset) * f + wide(x2, s, j)) >> s))
@@ -725,6 +810,8 @@ class Net:
         for p in self.layers if self.optimizer == "kfac" else []:
             numbers += [u for row in (*p.PA, *p.PG) for u in row]
         packed = struct.pack(f"<{len(numbers)}h", *numbers)
+        if self.adaptive:
+            packed += self.adaptive_state()
         if self.norm:
             packed += self.norm_state()
         if self.course:
@@ -735,6 +822,15 @@ class Net:
             if self.course.schedule == "plateau":
                 packed += struct.pack("<IIB", self.total, self.best, self.waited)
         return packed + struct.pack("<3H", *self.order, self.x)
+
+    def adaptive_state(self) -> bytes:
+        packed = b""
+        squares = len(self.betas) == 2
+        for p in self.layers:
+            for k, (rows, lone) in enumerate(p.held):
+                numbers = [x for row in (*rows, lone) for x in row]
+                packed += struct.pack(f"<{len(numbers)}{'H' if k == squares else 'h'}", *numbers)
+        return packed + struct.pack(f"<{len(self.counts)}I", *self.counts)
 
     def norm_state(self) -> bytes:
         packed = b""
@@ -785,6 +881,34 @@ def inverse(matrix: Rows, damping: float, h: int) -> Rows:
     top = (2**h - 1) * 2.0 ** (4 - h)
     scale = min(math.sqrt(n / left), top / max(abs(x) for row in m for x in row))
     return [[clamp(near(x * scale * 2.0 ** (h - 4)), -(2**h), 2**h - 1) for x in r] for r in m]
+
+
+def count_bits(beta: float) -> int:
+    return min(16, math.floor(math.log2((2**24 - 1) * (1 - beta))))
+
+
+def code_of(r: float) -> int:
+    e = math.floor(math.log2(r))
+    return clamp(((e + 24) << 10) + math.floor((r * 2.0**-e - 1) * 1024), 0, 65535)
+
+
+def inverse_root(code: int) -> int:
+    return root(((code & 1023) + 1024) << (4 + ((code >> 10) & 1)))[0]
+
+
+def squared(code: int, g: int, share: int, random: int) -> int:
+    """A code moved towards g * g by a share, or that added for share 0."""
+    e, X = code >> 10, ((code & 1023) + 1024) << 18
+    size = min(abs(g), 32767)
+    k = size.bit_length()
+    Y, d = ((size << (15 - k)) ** 2) >> 1, 2 * k + 23
+    top = max(e, d)
+    X, Y = X >> min(31, top - e), Y >> min(31, top - d)
+    Z = X + ((((Y >> 13) - (X >> 13)) * share) >> 2) if share else X + Y
+    Z = max(Z, 2048)
+    h = Z.bit_length() - 11
+    Z = (Z + ((random << 3) >> (19 - h))) >> h
+    return clamp(((top + h - 18) << 10) + Z - 1024, 0, 65535)
 
 
 def wide(x2: int, bits: int, j: int) -> int:

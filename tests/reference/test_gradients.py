@@ -98,7 +98,7 @@ def test_precision_is_kept(activation: str, loss: str, dtype: type) -> None:
     net = Reference(plan(data, "q16", loss, [5], activation), dtype)
     net.step(data.x_train[0], data.y_train[0])
     p = net.backward(data.x_train[0].astype(dtype), data.y_train[0])
-    arrays = [*p.inputs, *p.sums, *p.deltas, *net.weights, *net.biases, *net.velocities]
+    arrays = [*p.inputs, *p.sums, *p.deltas, *net.weights, *net.biases, *net.slots["velocity"]]
     assert {a.dtype for a in arrays} == {np.dtype(dtype)}
 
 

@@ -21,11 +21,14 @@ TRAININGS = [
     ("sgd", 1), ("sgd", 5), ("momentum", 1), ("momentum", 5), ("nesterov", 1), ("nesterov", 5),
     ("kfac", 1), ("kfac", 5),
 ]  # fmt: skip
+ADAPTIVE = {
+    "adagrad": (), "rmsprop": ("rho",), "adam": ("beta1", "beta2"), "adamw": ("beta1", "beta2"),
+}  # fmt: skip
 SIZES = [[2, 2], [3, 5, 4], [5], []]
 
 
 def test_all_optimizers_are_compared() -> None:
-    assert {name for name, _ in TRAININGS} == set(OPTIMIZERS)
+    assert {name for name, _ in TRAININGS} | set(ADAPTIVE) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -56,6 +59,33 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
                   0.9, lr, batch, ROWS, kind, task == "regression", smoothing,
                   l1=l1, l2=l2, clip=clip, dropout=dropout, weights=weights)  # fmt: skip
         compare(net, made, data, seed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("optimizer", ADAPTIVE)
+def test_adaptive_steps_by_hand(optimizer: str, preset: str) -> None:
+    """Two epochs of each, over losses, activations, batches, schedules, decays and clips."""
+    losses, activations = list(LOSSES), list(ACTIVATIONS)
+    for seed in range(9):
+        loss, activation = losses[seed % len(losses)], activations[seed % len(activations)]
+        task = "regression" if LOSSES[loss].real_targets and seed % 2 else "classification"
+        kind, batch = ("range", "z-score")[seed % 2], (1, 5, 1, 12)[seed % 4]
+        lr, shape = (0.004, 0.25, 1e-5)[seed % 3], SIZES[seed % len(SIZES)]
+        keys = {
+            "l1": (0.0, 0.003)[seed % 2], "l2": (0.02, 0.0, 0.5)[seed % 3],
+            "epsilon": (1e-4, 1e-9, 0.1)[seed // 2 % 3],
+        }  # fmt: skip
+        clip, betas = (0.0, 0.03)[seed // 2 % 2], ((0.9, 0.999), (0.5, 0.97), (0.0, 0.9))[seed % 3]
+        named = dict(zip(ADAPTIVE[optimizer], betas[-len(ADAPTIVE[optimizer]) :], strict=False))
+        course = Course("one-cycle", 2, warmup=0.5) if seed % 3 == 1 else None
+        data = dataset(seed, 4, 3, task, kind)
+        made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch, lr=lr,
+                    clip_value=clip, epochs=2, **keys, **named,
+                    **({"schedule": "one-cycle", "warmup": 0.5} if course else {}))  # fmt: skip
+        net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, lr, batch,
+                  ROWS, kind, task == "regression", course=course, clip=clip,
+                  betas=tuple(named.values()), **keys)  # fmt: skip
+        compare(net, made, data, seed, epochs=2)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

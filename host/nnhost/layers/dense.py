@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from nnhost.activations import ACTIVATIONS
 from nnhost.fixed import saturate
+from nnhost.floating import inverse_root
 from nnhost.initializers import INITIALIZERS
 from nnhost.ir import (
     INT16,
@@ -15,6 +16,7 @@ from nnhost.ir import (
     Const,
     Draw,
     Expr,
+    Interval,
     Map,
     Operand,
     Var,
@@ -27,16 +29,21 @@ from nnhost.ir import (
     total,
     wrap,
 )
-from nnhost.optimizers import OPTIMIZERS, Parameter
-from nnhost.optimizers.base import GATHERED, VELOCITY
-from nnhost.plan import COARSER, LayerPlan
+from nnhost.optimizers import OPTIMIZERS, Moments, Parameter
+from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SLOT_TYPES, SQUARE, VELOCITY
+from nnhost.plan import COARSER, Adaptation, Decay, LayerPlan
 
 #: Odd multiples of the golden ratio spread one draw over the weights of a row (Weyl sequence).
 WEYL = 157
 #: In the names of inverse factors, between their side and their layer.
 INVERSE = "_inverse"
+#: Words for how many numbers are drawn.
+COUNTS = {2: "two", 3: "three"}
 #: What slots are called in the generated C.
-SLOTS = {VELOCITY: "velocities", GATHERED: "gathered steps"}
+SLOTS = {
+    VELOCITY: "velocities", GATHERED: "gathered steps", GRADIENT: "gathered gradients",
+    MOMENT: "averages of the gradients", SQUARE: "squares of the gradients",
+}  # fmt: skip
 
 
 def row_factor(delta: Expr, drawn: Expr, rate: Operand, shift: int) -> Expr:
@@ -54,6 +61,12 @@ def spread(column: Operand, bits: int) -> Operand:
 def noise(draw: Expr, distance: Operand, bits: int) -> Expr:
     """`bits` random bits for a column, from a row's draw of 16."""
     return ((draw >> (16 - bits)) + distance) & ((1 << bits) - 1)
+
+
+def decay_noise(draws: Buffer, row: Var, column: Var, decay: Decay) -> Expr:
+    """Random bits for what a decay takes from a weight."""
+    bits = min(16, decay.shift)
+    return noise(draws[row, 1], spread(column, bits), bits) << (decay.shift - bits)
 
 
 def clipped(x: Expr, most: Operand | None) -> Expr:
@@ -138,10 +151,14 @@ class Dense:
         """The buffers of a planned layer that reads `source`, with slots of such names."""
         n, shape = plan.number, (plan.fan_out, plan.fan_in)
         point = f"2^-{plan.weight_fraction}"
-        finer = f"2^-{plan.weight_fraction + plan.extra}"
+        finer = f"2^-{plan.slot_fraction}"
 
-        def state(name: str, dims: tuple[int, ...], doc: str) -> Buffer:
-            return Buffer(f"{name}{n}", dims, INT16, "state", doc=doc)
+        def state(name: str, dims: tuple[int, ...], doc: str, kind: Interval = INT16) -> Buffer:
+            return Buffer(f"{name}{n}", dims, kind, "state", doc=doc)
+
+        def slot(name: str, dims: tuple[int, ...], doc: str) -> Buffer:
+            unit = "codes of their squares" if name.endswith(SQUARE) else finer
+            return state(name, dims, f"{doc}, in {unit}", SLOT_TYPES[name.removeprefix("bias_")])
 
         return cls(
             plan,
@@ -150,8 +167,8 @@ class Dense:
             state("bias", shape[:1], f"biases of layer {n} less {plan.offset}, in {point}"),
             tuple(
                 (
-                    state(name, shape, f"{SLOTS[name]} of layer {n}, in {finer}"),
-                    state(f"bias_{name}", shape[:1], f"and of its biases, in {finer}"),
+                    slot(name, shape, f"{SLOTS[name]} of layer {n}"),
+                    slot(f"bias_{name}", shape[:1], "and of its biases"),
                 )
                 for name in slots
             ),
@@ -273,25 +290,32 @@ class Dense:
         chosen: Callable[[str, tuple[int, ...]], Operand],
         first: Expr,
         last: Expr,
+        shares: tuple[Operand, ...] = (),
     ) -> list[Map]:
         """Learning rate times gradient into the optimizer, row by row. `chosen(name, factors)`: of
-        the factors of the schedule's stages, the one that counts; a lone factor is it."""
+        the factors of the schedule's stages, the one that counts; a lone factor is it. `shares`:
+        of the newest gradient in the averages of an adaptive optimizer."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
-        q = Var("q", 2)
-        draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
+        q = Var("q", 3 if p.adaptation else 2)
+        draws = Buffer(f"draws{n}", (p.fan_out, q.extent), UINT16,
+                       doc=f"{COUNTS[q.extent]} random numbers a row")  # fmt: skip
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
         rate = chosen("rates", p.rates)
         turned = self._turned()
         delta = turned[1].dst if turned else self.delta
-        scaled = row_factor(delta[o], draws[o, 0], rate, p.row_shift)
+        scale = p.adaptation.scale if p.adaptation else rate
+        scaled = row_factor(delta[o], draws[o, 0], scale, p.row_shift)
         bits = p.product_shift
         maps = [
             *turned,
             Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
-        maps += [replace(m, when=last) for m in self.decays(draws, chosen)]
-        most = chosen(f"clips{n}", p.clip) if p.clip else None
+        if OPTIMIZERS[optimizer].decoupled:
+            maps += [replace(m, when=last) for m in self.decays(draws, chosen)]
+        most = None
+        if p.clip:
+            most = p.clip[0] if p.adaptation else chosen(f"clips{n}", p.clip)
         clips = (None, most) if p.gathers else (most, None)
         inputs: tuple[Operand, Operand] = (self.source[j], 1 << p.input.fraction)
         if turned:
@@ -303,7 +327,13 @@ class Dense:
             random = noise(draws[o, 1], spread(column, bits), bits)
             step = Step(factor[o], x, random, bits, p.extra, p.momentum, *clips)
             slots = tuple(pair[at] for pair in self.held)
-            maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, last))
+            given = step.of(weight, slots, index, first, last)
+            if p.adaptation:
+                moments = self._moments(p.adaptation, draws, column, rate, shares)
+                if len(index) == 1 or OPTIMIZERS[optimizer].decoupled:
+                    moments = replace(moments, with_decay=lambda g: g)
+                given = replace(given, moments=moments)
+            maps += OPTIMIZERS[optimizer].update(given)
         return maps
 
     def _turned(self) -> list[Map]:
@@ -336,6 +366,38 @@ class Dense:
                 doc="G^-1 delta"),
         ]  # fmt: skip
 
+    def _moments(
+        self,
+        a: Adaptation,
+        draws: Buffer,
+        column: Operand,
+        rate: Operand,
+        shares: tuple[Operand, ...],
+    ) -> Moments:
+        """What an adaptive optimizer works with in a column of weights, or in the biases."""
+        p, o, j = self.plan, self.rows, self.columns
+
+        def with_decay(g: Expr) -> Expr:
+            weight = self.weight[o, j] - p.offset
+            if p.l2:
+                g = g + ((weight * p.l2.factors[0] + decay_noise(draws, o, j, p.l2)) >> p.l2.shift)
+            if p.l1:
+                most = (decay_noise(draws, o, j, p.l1) + p.l1.factors[0]) >> p.l1.shift
+                g = g + clamp(weight, Interval(-1, 1)) * most
+            return saturate(g)
+
+        def change(m: Expr, square: Expr) -> Expr:
+            root, halves = inverse_root(maximum(square, a.least))
+            shift = minimum(halves + a.shift, 30)
+            # The upper ones of 30 bits are random.
+            dither = (noise(draws[o, 0], spread(column, 16), 16) << 14) >> (30 - shift)
+            return (m * rounded_shift(root * rate, a.root_shift) + dither) >> shift
+
+        def random(bits: int) -> Expr:
+            return noise(draws[o, 2], spread(column, bits), bits)
+
+        return Moments(shares, random, with_decay, change)
+
     def decays(self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]) -> list[Map]:
         """What an update takes from the weights, whatever their gradient; biases keep theirs."""
         p, o, j = self.plan, self.rows, self.columns
@@ -346,8 +408,7 @@ class Dense:
             if decay is None:
                 continue
             factor = chosen(f"{name}_rates{p.number}", decay.factors)
-            bits = min(16, decay.shift)
-            random = noise(draws[o, 1], spread(j, bits), bits) << (decay.shift - bits)
+            random = decay_noise(draws, o, j, decay)
             if name == "l2":
                 taken = (real * factor + random) >> decay.shift
             else:
