@@ -253,15 +253,15 @@ class LiveView(View):
     def _status(self) -> RenderableType:
         meter = self._meter
         loss = Text.assemble("loss ", (known_text(meter).removeprefix("loss "), "bold"))
+        end = self._looked_at
+        if end is not None and end.validation is not None:
+            loss.append(f", validation {end.validation.loss:.4f}")
         line = Table.grid(expand=True)
         line.add_column()
         line.add_column(justify="right")
         line.add_row(loss, claim_text(meter))
         trouble = link_text(meter.run.counters())
         rows: list[RenderableType] = [line]
-        end = self._looked_at
-        if end is not None and end.validation is not None:
-            rows.append(f"validation {score_text(end.validation)} after epoch {end.epoch}")
         if trouble:
             rows.append(Text(trouble, "yellow"))
         if self._stopping:

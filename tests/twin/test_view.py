@@ -294,7 +294,7 @@ def test_the_validation_set_is_shown_after_each_epoch():
         assert "evaluating 3/40" in picture(view)
         view.epoch(end)
         view.step(Progress(201, 3, 0.5, True))
-        assert "validation loss 0.2500, 91.0 % after epoch 2" in picture(view)
+        assert ", validation 0.2500 " in picture(view)
         assert "201/400 steps" in picture(view)  # training goes on
     out = io.StringIO()
     json_view = JsonView(out, View(), steps=False)
