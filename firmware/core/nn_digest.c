@@ -6,6 +6,7 @@
 #include "nn_net.h"
 
 #define SLICES 256U
+#define STEPS_A_SLICE 8U
 #define SLICE_BYTES ((NN_STATE_BYTES + SLICES - 1U) / SLICES)
 
 uint16_t nn_digest_state(void) {
@@ -14,8 +15,9 @@ uint16_t nn_digest_state(void) {
 }
 
 /* Rounding up can leave the last slices short or empty. */
-uint16_t nn_digest_slice(uint8_t step) {
-    const nn_offset_t begin = (nn_offset_t)((step % SLICES) * SLICE_BYTES);
+uint16_t nn_digest_slice(uint16_t step) {
+    const uint8_t turn = (uint8_t)(step / STEPS_A_SLICE);
+    const nn_offset_t begin = (nn_offset_t)((nn_offset_t)turn * SLICE_BYTES);
     nn_offset_t size;
     if (begin >= NN_STATE_BYTES) {
         return NN_CRC_START;

@@ -158,18 +158,20 @@ static uint8_t unseal(uint8_t size) {
 /* Encodes a frame whose type and payload are written and adds its checksum; its size. */
 static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload, uint16_t number) {
     const uint8_t end = (uint8_t)(AT_PAYLOAD + payload);
-    uint8_t code = 0U;
-    uint8_t at;
+    uint8_t at = end;
+    uint8_t distance = 0U;
+    frame[0] = 0U;
     frame[AT_LENGTH] = (uint8_t)(NN_HEADER_BYTES + payload);
     put16(frame + AT_SESSION, session);
     put16(frame + AT_SEQUENCE, number);
-    for (at = AT_LENGTH; at < end; at++) {
+    do {
+        at--;
+        distance++;
         if (frame[at] == 0U) {
-            frame[code] = (uint8_t)(at - code);
-            code = at;
+            frame[at] = distance;
+            distance = 0U;
         }
-    }
-    frame[code] = (uint8_t)(end - code);
+    } while (at != 0U);
     (void)checksum(frame, end);
     return (uint8_t)(end + CRC_BYTES);
 }
@@ -261,8 +263,13 @@ static uint8_t step(void) {
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_STEP, nn_train_steps);
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
-    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
-    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, nn_digest_slice((uint8_t)nn_train_steps));
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, NN_CRC_START);
+    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, NN_CRC_START);
+    if ((flags & NN_FLAG_DIGEST) != 0U) {
+        put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
+        put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE,
+              nn_digest_slice((uint16_t)(nn_train_steps & 0xFFFFUL)));
+    }
     if ((flags & NN_FLAG_COUNT) != 0U) {
         spent += nn_port_clock_stop();
     }

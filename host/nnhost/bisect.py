@@ -340,7 +340,8 @@ def _shown(name: str, value: int) -> str:
 
 
 def _flags(visit: Visit) -> int:
-    return visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
+    flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
+    return flags | Flag.DIGEST
 
 
 # ---- the first computation of that step ----------------------------------------------------------

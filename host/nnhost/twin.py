@@ -1,9 +1,10 @@
 """The twin: a board and its simulator train together, and must agree to the last bit.
 
-Everything a board reports is compared: after each step its loss, its prediction, a digest of its
-activations and logits, and a digest of one of 256 slices of the state, in rotation; the digest of
-the whole state at checkpoints; the state itself, byte for byte, at the end. A board that trains
-by itself prints less: each step's loss in thousandths, and the digest of the state at the end.
+Everything a board reports is compared: after each step its loss and its prediction; every eighth
+step a digest of its activations and logits, and a digest of one of 256 slices of the state, in
+rotation; the digest of the whole state at checkpoints; the state itself, byte for byte, at the end.
+A board that trains by itself prints less: each step's loss in thousandths, and the digest of the
+state at the end.
 
 A board that is lost (it has restarted, its line is cut, it does not answer) is looked for, and
 brought back to the step that it was at: to the simulator's state there, if it has lost its own.
@@ -30,6 +31,7 @@ from nnhost.ending import Ending, OnEpoch
 from nnhost.errors import DeviceError, DifferenceError, LostError, StalledError, UsageError
 from nnhost.generate import Network
 from nnhost.link import (
+    STEPS_A_SLICE,
     Counters,
     Evaluation,
     Flag,
@@ -329,11 +331,12 @@ class Twin:
     def _make(self, visit: Visit, sample: bytes) -> Report:
         """Let the board make a step, once."""
         flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
+        flags |= self._count | _digests(visit) * Flag.DIGEST
         rehearse = partial(self._rehearse, visit)
         while True:
             session = self._open()
             try:
-                return session.step(visit.step, flags | self._count, sample, rehearse)
+                return session.step(visit.step, flags, sample, rehearse)
             except LostError as error:
                 self._rehearse(visit)
                 if self._recover(error) == visit.step:
@@ -524,8 +527,11 @@ class Twin:
             return
         self._rehearsed = visit.step
         step = make(self._simulator, self.network, visit)
-        trace = trace_digest(step.trace)
-        part = crc16(self._simulator.part_of_state(*slice_bounds(self._state_bytes, visit.step)))
+        trace = part = crc16(b"")
+        if _digests(visit):
+            trace = trace_digest(step.trace)
+            bounds = slice_bounds(self._state_bytes, visit.step)
+            part = crc16(self._simulator.part_of_state(*bounds))
         self._expected = Report(visit.step, step.loss, step.prediction, trace, part)
 
     def _heard(self, visit: Visit, step: Step, line: TextStep | None) -> Outcome:
@@ -568,6 +574,11 @@ class Twin:
 
 def _at(visit: Visit, sample: bytes) -> Moment:
     return Moment(visit.step, f"at step {visit.step}", visit.row, sample)
+
+
+def _digests(visit: Visit) -> bool:
+    """Whether the board's report of the step has digests."""
+    return visit.step % STEPS_A_SLICE == 0
 
 
 def _evaluate(sample: bytes, session: Session) -> Evaluation:

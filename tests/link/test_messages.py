@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nnhost.link import messages
-from nnhost.link.digest import SLICES, crc16, slice_digest, state_digest
+from nnhost.link.digest import SLICES, STEPS_A_SLICE, crc16, slice_digest, state_digest
 from nnhost.link.frames import Frame, decode, encode
 from nnhost.link.generate import messages_header
 from nnhost.link.messages import ANSWERS, REQUESTS, Flag, Objection, Reason
@@ -38,7 +38,7 @@ def test_the_document_lists_the_declared_messages():
 def test_the_document_holds_the_vectors():
     frames = [
         (0, messages.Hello()),
-        (0, messages.Welcome(0x8CFE, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, b"test-board")),
+        (0, messages.Welcome(0xEFFD, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, b"test-board")),
         (1, messages.Step(1, 7, 0, bytes([0, 0, 128, 255, 2]))),
         (1, messages.Report(1, 100000, 9, 0xBEEF, 0xFFFF)),
         (2, messages.Nak(1)),
@@ -112,4 +112,4 @@ def test_digests():
         slices = [state[at : at + length] for at in range(0, SLICES * length, length)]
         assert b"".join(slices) == state
         for step in (*range(1, SLICES + 9), 2**32 - 1):
-            assert slice_digest(state, step) == crc16(slices[step % SLICES])
+            assert slice_digest(state, step) == crc16(slices[step // STEPS_A_SLICE % SLICES])

@@ -33,12 +33,13 @@ def train(session, model, count, chance):
     """Trains board and model on random samples; every report must be the model's."""
     for _ in range(count):
         sample = chance.randbytes(41)
-        flags = chance.randrange(8)
+        flags = chance.randrange(8) | chance.choice((0, 16))
         report = session.step(model.steps + 1, flags, sample)
         loss, prediction, trace = model.step(flags, sample)
         assert (report.step, report.loss) == (model.steps, loss)
-        assert (report.prediction, report.trace) == (prediction, trace)
-        assert report.slice == slice_digest(model.state(), model.steps)
+        digests = (trace, slice_digest(model.state(), model.steps)) if flags & 16 else 2 * (0xFFFF,)
+        assert report.prediction == prediction
+        assert (report.trace, report.slice) == digests
 
 
 def test_a_quiet_line(session, model):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from nnhost.link.digest import crc16, slice_bounds, slice_digest, state_digest, trace_digest
+from nnhost.link.digest import (
+    STEPS_A_SLICE,
+    crc16,
+    slice_bounds,
+    slice_digest,
+    state_digest,
+    trace_digest,
+)
 from nnhost.link.messages import Evaluation, Flag, Report, State, Welcome
 from nnhost.link.session import Counters, Session
 from nnhost.link.text import TextDone, TextStep, read_text
 from nnhost.link.transport import Transport
 
 __all__ = [
+    "STEPS_A_SLICE",
     "Counters",
     "Evaluation",
     "Flag",

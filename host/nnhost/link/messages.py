@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, TypeVar, get_args, get_origin, get_type_
 from nnhost.link.digest import crc16
 
 #: Part of the dictionary: raised when frames or rules change though no message does.
-REVISION = 2
+REVISION = 3
 
 #: Every board takes and sends at least this many bytes of payload, and none more than the most.
 PAYLOAD_LEAST = 32
@@ -48,6 +48,8 @@ class Flag(IntFlag):
     """opens an epoch: the board draws the epoch's visiting order"""
     COUNT = 8
     """the board's clock counts the step: see State"""
+    DIGEST = 16
+    """the report has digests"""
 
 
 class Reason(IntEnum):
@@ -184,7 +186,7 @@ class Report(Message, number=0x84):
     step: U32
     loss: U32  # in the program's unit
     prediction: U16  # index of the largest output
-    trace: U16  # digest of the hidden activations and logits
+    trace: U16  # digest of the hidden activations and logits; 0xFFFF without Flag.DIGEST
     slice: U16  # digest of a part of the state after the step
 
 
