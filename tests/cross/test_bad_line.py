@@ -13,11 +13,12 @@ from nnhost.paths import examples_dir
 from nnhost.project import load_project
 from nnhost.run import boards as runner
 
-FAULTS = 0.01
+#: A byte, of either kind; not a piece read, for frames come in any number of pieces.
+FAULTS = 0.0005
 
 
 class BadLine:
-    """Flips a bit in one of a hundred pieces of traffic, and loses as many, both ways."""
+    """Flips a bit in some of the bytes, and loses as many and what comes with them, both ways."""
 
     def __init__(self, transport: Transport, seed: int) -> None:
         self._transport = transport
@@ -25,11 +26,11 @@ class BadLine:
         self.faults = 0
 
     def _spoil(self, data: bytes) -> bytes:
-        if data and self._random.random() < FAULTS:
+        if data and self._random.random() < FAULTS * len(data):
             self.faults += 1
             at = self._random.randrange(len(data))
             return data[:at] + bytes([data[at] ^ 1 << self._random.randrange(8)]) + data[at + 1 :]
-        if data and self._random.random() < FAULTS:
+        if data and self._random.random() < FAULTS * len(data):
             self.faults += 1
             return data[: self._random.randrange(len(data))]
         return data
