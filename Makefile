@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire clean
+.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire mnist clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -17,6 +17,7 @@ help:
 	@echo "make engine    the native engine against numpy, float32 in C and PyTorch: bench/engine.md"
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
 	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
+	@echo "make mnist     the whole of MNIST, from DATA=folder: see examples/mnist"
 	@echo "make clean     remove what builds and tests made, but not .venv"
 
 setup:
@@ -55,6 +56,9 @@ engine: setup
 
 accuracy: setup
 	.venv/bin/python bench/accuracy.py
+
+mnist: setup
+	.venv/bin/python bench/mnist.py $(or $(DATA),examples/mnist/data)
 
 repertoire: setup
 	.venv/bin/python bench/repertoire.py

@@ -129,7 +129,13 @@ def _lengths(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 @verbs.command(examples=["new mine --template digits", "new ring --template iris --board qemu-m4"])
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--template", default="digits", show_default=True, metavar="xor|iris|digits")
+@click.option(
+    "--template",
+    default="digits",
+    show_default=True,
+    metavar="T",
+    help="xor, iris, digits or mnist; vanishing, exploding or overfitting, which techniques cure.",
+)
 @click.option("--board", metavar="B", help="The board, instead of the template's.")
 @_settings
 def new(settings: Settings, folder: Path, template: str, board: str | None) -> None:

@@ -36,7 +36,7 @@ PRESETS = ("q8", "q16")
 SCALES = ("auto", "range", "z-score", "none")
 DELIVERIES = ("stream", "flash")
 KERNELS = ("auto", "portable")
-TEMPLATES = ("xor", "iris", "digits")
+TEMPLATES = ("xor", "iris", "digits", "mnist", "vanishing", "exploding", "overfitting")
 
 
 @dataclass(frozen=True)
@@ -514,7 +514,8 @@ def create_project(root: Path, template: str, board: str | None, platformio_ini:
     example = examples_dir() / template
     texts = {
         path.name: path.read_text(encoding="utf-8")
-        for path in (example / FILE_NAME, example / "README.md")
+        for path in example.iterdir()
+        if path.suffix in (".toml", ".md", ".csv", ".svg")
     }
     if board is not None:
         texts[FILE_NAME] = re.sub(

@@ -12,6 +12,11 @@ from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import TEMPLATES, create_project, load_project
 
 INI = "[platformio]\n"
+#: Of templates that are not named after their data.
+SOURCES = {
+    "mnist": "mnist_sample", "vanishing": "digits", "exploding": "digits",
+    "overfitting": "noisy.csv",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -20,9 +25,10 @@ def test_a_new_project_works(tmp_path: Path, template: str) -> None:
     create_project(root, template, None, INI)
     project = load_project(root)
     dataset = load(project.data, project.train.seed, root)
-    assert dataset.name == template
+    assert dataset.name == project.data.source
     assert len(dataset.classes) >= 2
     assert (root / "platformio.ini").read_text() == INI
+    assert project.data.source == SOURCES.get(template, template)
     assert (root / "README.md").exists()
 
 

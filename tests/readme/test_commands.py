@@ -19,6 +19,8 @@ import pytest
 from .conftest import ROOT, Block, blocks, read
 
 PAGES = ("README.md", "docs/tutorial.md")
+#: Their pages are read in the folder of a project made from them.
+EXAMPLES = ("mnist", "vanishing", "exploding", "overfitting")
 LANGUAGES = {"c", "console", "python", "sh", "text"}
 #: How much of a size or an estimate may change before the page has to.
 TOLERANCE = 0.05
@@ -92,17 +94,30 @@ def _play(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
         assert (code != 0) == ("error: " in shown), f"line {block.line}: $ {command}: exit {code}"
 
 
+def _play_all(page: str, folder: Path, environment: Mapping[str, str]) -> None:
+    for block in blocks(page):
+        assert block.language in LANGUAGES, f"line {block.line}"
+        if block.language == "console":
+            _play(block, folder, environment)
+        elif block.language == "sh":
+            code, output = _run(block.text, folder, environment)
+            assert code == 0, f"line {block.line}: {output}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_work_and_print_what_is_shown(
     page: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    for block in blocks(page):
-        assert block.language in LANGUAGES, f"line {block.line}"
-        if block.language == "console":
-            _play(block, tmp_path, environment)
-        elif block.language == "sh":
-            code, output = _run(block.text, tmp_path, environment)
-            assert code == 0, f"line {block.line}: {output}"
+    _play_all(page, tmp_path, environment)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_do_what_their_pages_say(
+    example: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    new = f"nnhost new {example} --template {example}"
+    assert _run(new, tmp_path, environment)[0] == 0
+    _play_all(f"examples/{example}/README.md", tmp_path / example, environment)
 
 
 def test_the_example_of_a_test_passes(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -125,7 +140,9 @@ def test_make_targets_exist() -> None:
 
 def _pages() -> list[str]:
     return sorted(
-        str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+        str(page.relative_to(ROOT))
+        for pattern in ("*.md", "docs/*.md", "examples/*/*.md")
+        for page in ROOT.glob(pattern)
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from reference.nets import dataset, plan
@@ -31,12 +33,18 @@ def no_kink(name: str, values: np.ndarray) -> None:
 def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
     data = dataset(1, 4, outputs, task, "z-score")
     smoothing = 0.1 if LOSSES[loss].smooths else 0.0
-    net = Reference(plan(data, "q16", loss, [5, 4], activation, label_smoothing=smoothing))
+    weights = (0.6, 2.0, 1.4)[:outputs] if task == "classification" else ()
+    net = Reference(
+        plan(
+            data, "q16", loss, [5, 4], activation, label_smoothing=smoothing, class_weights=weights
+        )
+    )
     random = np.random.default_rng(2)
     for w, b in zip(net.weights, net.biases, strict=True):
         w[:], b[:] = random.normal(0, 0.7, w.shape), random.normal(0, 0.3, b.shape)
     x, y = data.x_train[3], data.y_train[3]
     found = net.backward(x, y)
+    unit = net.plan.top_weight  # of the gradients: the rate has it
     no_kink(activation, np.concatenate(found.sums[:-1]))
     no_kink(loss, found.sums[-1] - net.target(y))
     for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
@@ -51,7 +59,8 @@ def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
                 stored[at] = kept - H
                 less = net.backward(x, y).loss
                 stored[at] = kept
-                assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-8, rel=1e-6)
+                slope = unit * gradient[at]
+                assert (more - less) / (2 * H) == pytest.approx(slope, abs=1e-8, rel=1e-6)
 
 
 @pytest.mark.parametrize(("task", "loss", "outputs"), TASKS[::3])
@@ -88,6 +97,33 @@ def test_gradients_of_a_normalised_batch(
             less = net.backward_batch(x, y).losses.sum()
             stored[at] = kept
             assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-7, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "penalty"),
+    [("l2", lambda w: w**2 / 2), ("l1", np.abs)],
+)
+def test_decay_is_the_gradient_of_its_penalty(
+    key: str, penalty: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """What a step takes from the weights beside the step without it; factors keep 8 bits."""
+    data, strength, lr = dataset(1, 4, 3, "classification", "z-score"), 0.02, 0.0625
+    nets = [
+        Reference(plan(data, "q16", "mse", [5], "tanh", lr=lr, **keys))
+        for keys in ({}, {key: strength})
+    ]
+    for net in nets:
+        random = np.random.default_rng(3)
+        for w in net.weights:
+            w[:] = random.choice([-1, 1], w.shape) * random.uniform(0.1, 2, w.shape)
+    before = [w.copy() for w in nets[0].weights]
+    for net in nets:
+        net.step(data.x_train[0], data.y_train[0])
+    for w, plain, decayed in zip(before, nets[0].weights, nets[1].weights, strict=True):
+        slope = strength * (penalty(w + H) - penalty(w - H)) / (2 * H)
+        np.testing.assert_allclose(decayed - plain, -lr * slope, rtol=2.0**-8)
+    for plain, decayed in zip(nets[0].biases, nets[1].biases, strict=True):
+        assert np.array_equal(plain, decayed)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
