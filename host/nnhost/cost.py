@@ -131,7 +131,8 @@ def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float
     for visit, before in _sampled(simulator, network):
         for b in buffers:
             values = before[b] if b.role == "state" else simulator.memory[b.name]
-            _put(machine.memory, machine.place(c_name(b)), b, values)
+            if values is not None:  # no batch has ended before
+                _put(machine.memory, machine.place(c_name(b)), b, values)
         spent += machine.call("nn_train_step", visit.first, visit.last)
         spent += _digests(machine, visit.step)
         passes += machine.call("nn_forward")

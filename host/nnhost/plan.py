@@ -524,9 +524,8 @@ def _check_batch_norm(net: NetSpec, optimizer: str, batch: int) -> None:
         return
     if optimizer not in NORM_OPTIMIZERS:
         raise UsageError(
-            f"{optimizer} takes the gradient of each sample, and batch_norm has one a batch",
-            help="set batch_norm = false in [net], or [train] optimizer to one of"
-            f" {', '.join(NORM_OPTIMIZERS)}",
+            f"batch_norm has no update by {optimizer}",
+            help=f"set optimizer in [train] to one of {', '.join(NORM_OPTIMIZERS)}",
         )
     if any(net.dropout):
         raise UsageError(

@@ -108,7 +108,7 @@ def test_every_drawn_net_keeps_its_samples_in_their_formats() -> None:
         (["net.dropout=0.5"], "dropout", "leave one of them out"),
         (
             ["train.optimizer=kfac"],
-            "kfac takes the gradient of each sample",
+            "batch_norm has no update by kfac",
             "sgd, momentum, nesterov",
         ),
     ],

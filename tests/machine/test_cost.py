@@ -80,6 +80,14 @@ def test_what_is_said_is_within_5_percent_of_what_was_counted(
     assert said.unit == boards.get(board).unit
 
 
+def test_the_steps_of_a_normalised_batch_share_its_cost(made: Made) -> None:
+    """As `nnhost bench` counted: the last of eight steps learns, the others compute one sample."""
+    network, image = made("iris", "net.batch_norm=true", "train.batch=8", board="qemu-m4")
+    said = cost.cost(network, boards.get("qemu-m4"), image)
+    assert said is not None
+    assert (said.per_step, said.forward) == pytest.approx((4395, 1196), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("real", "virtual"), [("stc89c52rc", "sim89c52"), ("disco-f100rb", "qemu-m3")]
 )
