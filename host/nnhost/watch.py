@@ -17,6 +17,7 @@ from nnhost.meter import Run
 from nnhost.outcome import Progress, Result, length
 from nnhost.project import Project
 from nnhost.run.boards import board_folder, open_board
+from nnhost.run.serial_port import Seen
 from nnhost.simulation import simulate_network
 from nnhost.twin import Twin
 from nnhost.view import View
@@ -50,6 +51,7 @@ def watch(
     folder = board_folder(project.root, board)
     start = _start(network, folder, total) if resume else None
     saved_at = clock.now()
+    seen = Seen()
 
     def on_checkpoint(checkpoint: saved.Saved) -> None:
         nonlocal saved_at
@@ -67,7 +69,7 @@ def watch(
         Twin(
             network,
             board.name,
-            lambda: open_board(project.root, board, port),
+            lambda: open_board(project.root, board, port, seen=seen),
             folder,
             compare=compare,
             on_resume=view.resume,

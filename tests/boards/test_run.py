@@ -201,6 +201,16 @@ def test_flashing_and_opening(name: str, echo: Callable[[Board], Built], tmp_pat
     line.close()
 
 
+def test_a_board_has_one_host(echo: Callable[[Board], Built], tmp_path: Path) -> None:
+    board = BOARDS["host"]
+    flash_image(tmp_path, board, echo(board).image)
+    line = open_board(tmp_path, board)
+    with pytest.raises(DeviceError, match=rf"host is in use by nnhost \(pid {os.getpid()}\)"):
+        open_board(tmp_path, board)
+    line.close()
+    open_board(tmp_path, board).close()
+
+
 def test_nothing_flashed(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="nothing is flashed on simstc8") as caught:
         open_board(tmp_path, BOARDS["simstc8"])

@@ -18,7 +18,7 @@ from serial.tools import list_ports
 
 from nnhost.boards import BOARDS
 from nnhost.errors import DeviceError
-from nnhost.run import open_board, open_serial, serial_ports
+from nnhost.run import Seen, open_board, open_serial, serial_ports
 
 from .conftest import receive
 
@@ -48,7 +48,10 @@ def terminal() -> Iterator[Terminal]:
 
 
 def plugged(monkeypatch: pytest.MonkeyPatch, *ports: tuple[str, int | None, int | None]) -> None:
-    found = [SimpleNamespace(device=name, vid=vid, pid=pid) for name, vid, pid in ports]
+    found = [
+        SimpleNamespace(device=name, vid=vid, pid=pid, serial_number=None, location=f"1-{at}")
+        for at, (name, vid, pid) in enumerate(ports)
+    ]
     monkeypatch.setattr(list_ports, "comports", lambda: found)
 
 
@@ -120,6 +123,35 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="no permission to open /dev/ttyUSB0") as caught:
         open_serial(BOARD, "/dev/ttyUSB0")
     assert "sudo usermod -aG dialout $USER" in caught.value.help
+
+
+def test_a_board_that_comes_back_on_another_port(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device may have taken the port that it had."""
+    other = Terminal()
+
+    def plug(**serial_numbers: str) -> None:
+        ports = {"here": terminal.port, "there": other.port}
+        found = [
+            SimpleNamespace(device=ports[at], vid=1, pid=2, serial_number=number, location="1-1")
+            for at, number in serial_numbers.items()
+        ]
+        monkeypatch.setattr(list_ports, "comports", lambda: found)
+
+    seen = Seen()
+    plug(here="A", there="B")
+    first = terminal.port
+    open_serial(BOARD, first, seen).close()
+    plug(here="B", there="A")
+    line = open_serial(BOARD, first, seen)
+    line.write(b"x")
+    assert os.read(other.end, 10) == b"x"
+    line.close()
+    plug(here="B")
+    with pytest.raises(DeviceError, match="USB port is gone"):
+        open_serial(BOARD, first, seen)
+    other.unplug()
 
 
 def test_a_port_that_vanishes(terminal: Terminal) -> None:

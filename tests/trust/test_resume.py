@@ -36,7 +36,7 @@ class Told(View):
 def world(wide, tmp_path, monkeypatch):
     """A board that stays powered on, whatever becomes of the host."""
     world = wide.world()
-    monkeypatch.setattr("nnhost.watch.open_board", lambda root, board, port: world.connect())
+    monkeypatch.setattr("nnhost.watch.open_board", lambda *where, **how: world.connect())
     monkeypatch.setattr("nnhost.watch.prepare", lambda project: wide.network)
     monkeypatch.setattr("nnhost.watch.SAVE_PACE", 0.0)
     monkeypatch.setattr("nnhost.twin.LEAST_CHECKPOINT", 5)

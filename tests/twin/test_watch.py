@@ -44,7 +44,7 @@ def call(project, capsys):
 def plugged(board, monkeypatch):
     """The board on its line, powered on anew each time, as a virtual one is."""
 
-    def open_board(root, record, port):
+    def open_board(root, record, port, seen=None):
         assert record.name == "host"
         if board.closed:
             board.__init__(board.network)
@@ -130,7 +130,7 @@ def test_a_difference_stops_with_4(call, plugged, project):
 def test_the_port_of_a_real_board_is_passed_on(call, monkeypatch):
     opened = []
 
-    def open_board(root, record, port):
+    def open_board(root, record, port, seen=None):
         opened.append((record.name, port))
         raise DeviceError("nothing is there")
 
@@ -221,7 +221,7 @@ def test_a_board_that_vanishes(call, plugged):
 
 def test_text_of_a_board_that_trains_by_itself(call, project, monkeypatch):
     network = prepare(replace(project, data=replace(project.data, delivery="flash")))
-    monkeypatch.setattr("nnhost.watch.open_board", lambda *_: TextBoard(network))
+    monkeypatch.setattr("nnhost.watch.open_board", lambda *_, **__: TextBoard(network))
     code, events, err = call("watch", "--set", "data.delivery=flash")
     assert code == 0
     assert len(events) == 121

@@ -6,8 +6,10 @@ with flash.json that tells its digest.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 from time import monotonic
 
@@ -20,7 +22,7 @@ from nnhost.link.frames import Frame, encode
 from nnhost.link.messages import Hello
 from nnhost.link.transport import Transport
 from nnhost.project import Project
-from nnhost.run.serial_port import open_serial
+from nnhost.run.serial_port import Seen, open_serial
 from nnhost.run.virtual import power_on
 
 #: Seconds within which a board must give a sign of life after it was flashed.
@@ -33,18 +35,48 @@ def board_folder(root: Path, board: Board) -> Path:
 
 
 def open_board(
-    root: Path, board: Board, port: str | None = None, *, counting: bool = False
+    root: Path,
+    board: Board,
+    port: str | None = None,
+    *,
+    counting: bool = False,
+    seen: Seen | None = None,
 ) -> Transport:
     """Power a virtual board on with what is flashed on it, `counting` or not (see `power_on`), or
-    open the port of a real one.
+    open the port of a real one; again on the port where what was `seen` there is now.
 
     Raises `DeviceError` if nothing is flashed or the port cannot be had.
     """
     if board.official:
-        return open_serial(board, port)
+        return open_serial(board, port, seen)
     for need in board.missing_tools():
         raise DeviceError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
-    return power_on(board, _flashed(root, board), counting=counting)
+    image = _flashed(root, board)
+    claim = _claimed(root, board)
+    try:
+        line = power_on(board, image, counting=counting)
+    except DeviceError:
+        os.close(claim)
+        raise
+    line.hold(claim)
+    return line
+
+
+def _claimed(root: Path, board: Board) -> int:
+    """A lock on the board's folder, which ends with this program. Raises `DeviceError` if another
+    program trains on the board."""
+    lock = os.open(board_folder(root, board) / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        user = os.read(lock, 20).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise DeviceError(
+            f"{board.name} is in use by nnhost (pid {user})", help="close that program"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return lock
 
 
 def flash(project: Project, board: Board, port: str | None = None) -> Built:

@@ -75,6 +75,18 @@ class Line:
         """See `Transport.close`."""
         self._end()
 
+    def hold(self, descriptor: int) -> None:
+        """Give this descriptor back with the line."""
+        ended = self._end.detach()
+        assert ended is not None
+        end = ended[1]
+
+        def both() -> None:
+            end()
+            os.close(descriptor)
+
+        self._end = weakref.finalize(self, both)
+
     def _check_open(self) -> None:
         if not self._end.alive:
             raise DeviceError(f"the line to {self.name} is closed")

@@ -5,14 +5,26 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import serial
 from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from nnhost.boards import Board
 from nnhost.errors import DeviceError
 from nnhost.run.line import Line
+
+
+@dataclass
+class Seen:
+    """What was at the end of a cable: a board whose cable was out may come back on another port.
+
+    `usb`: vendor, product, and serial number or, for want of one, the socket it was in.
+    """
+
+    usb: tuple[int, int, str] | None = None
 
 
 def serial_ports(board: Board) -> list[str]:
@@ -22,23 +34,41 @@ def serial_ports(board: Board) -> list[str]:
     return sorted(port.device for port in own or ports)
 
 
-def open_serial(board: Board, port: str | None = None) -> Line:
-    """The line to a real board, on `port` or on the only port there is.
+def open_serial(board: Board, port: str | None = None, seen: Seen | None = None) -> Line:
+    """The line to a real board, on `port` or on the only port there is; later on whichever port
+    leads to what was `seen` there first.
 
     Raises `DeviceError` if there is none, if there are several, or if it cannot be had.
     """
-    port = port or _only_port(board)
+    port = _port_of(seen) or port or _only_port(board)
     try:
         device = serial.Serial(port, board.baud, timeout=0, exclusive=True)
     except (OSError, ValueError) as error:
         raise _refusal(port, error) from None
     device.reset_input_buffer()
+    if seen is not None and seen.usb is None:
+        seen.usb = next((_usb(p) for p in list_ports.comports() if p.device == port), None)
     descriptor = device.fileno()
 
     def epitaph() -> str:
         return "" if os.path.exists(port) else "it was unplugged"
 
     return Line(f"{board.name} on {port}", descriptor, descriptor, device.close, epitaph)
+
+
+def _usb(port: ListPortInfo) -> tuple[int, int, str] | None:
+    place = port.serial_number or port.location
+    return (port.vid, port.pid, place) if port.vid is not None and place else None
+
+
+def _port_of(seen: Seen | None) -> str | None:
+    """The port on which that is now; None if nothing was seen."""
+    if seen is None or seen.usb is None:
+        return None
+    for port in list_ports.comports():
+        if _usb(port) == seen.usb:
+            return str(port.device)
+    raise DeviceError("the board's USB port is gone", help="plug it in again, anywhere")
 
 
 def _only_port(board: Board) -> str:
