@@ -48,6 +48,11 @@ NETS: dict[str, tuple[str, ...]] = {
     "digits 64-16-10 q8 SGD": ("digits",),
     "digits 64-13-10 q8 momentum": ("digits", "net.hidden=[13]", *MOMENTUM),
     "digits 64-18-10 q16 SGD": ("digits", "net.hidden=[18]", "net.preset=q16"),
+    "iris 4-8-3 q8 SGD, dropout": ("iris", "net.dropout=0.25"),
+    "iris 4-8-3 q16 SGD, batch norm, batch 8": (
+        "iris", "net.preset=q16", "net.batch_norm=true", "train.batch=8",
+    ),
+    "iris 4-8-3 q8 K-FAC": ("iris", "train.optimizer=kfac"),
 }  # fmt: skip
 BOUND = 0.05
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from nnhost.boards import Board, objdump
+from nnhost.curvature import curvature_of
 from nnhost.emit_c import c_name
 from nnhost.errors import NnhostError
 from nnhost.files import write_atomically
@@ -88,18 +89,22 @@ def _mcs51(network: Network, board: Board, image: Path) -> tuple[float, float]:
     machine = Mcs51(image)
     wanted = network.project.build.kernels != "portable"
     space = Target.of(board, standalone=False, kernels=wanted).memory(network.program).space
-    train = network.train
+    x, target = network.program.sample
+    simulator, curvature = Simulator(network.program), curvature_of(network)
     last = machine.symbol("nn_train_step_PARM_2")
 
-    def put(row: int) -> None:
-        for buffer, values in zip(network.program.sample, (train.x, train.target), strict=True):
-            memory = machine.outside if space[buffer] == "NN_XDATA" else machine.inside
-            _put(memory, machine.symbol(c_name(buffer)), buffer, values[row])
+    def put(buffer: Buffer, values: object) -> None:
+        memory = machine.outside if space[buffer] == "NN_XDATA" else machine.inside
+        _put(memory, machine.symbol(c_name(buffer)), buffer, values)
 
     machine.call("nn_train_reset", network.project.train.seed)
     spent = made = 0
-    for visit, _ in rehearse(Simulator(network.program), network, _length(network)):
-        put(visit.row)
+    for visit, _ in rehearse(simulator, network, _length(network)):
+        sample = network.sample(visit)
+        put(x, sample.x[0])
+        put(target, sample.target[0])
+        for buffer in curvature.buffers if curvature and curvature.due(visit.step) else ():
+            put(buffer, simulator.memory[buffer.name])
         if visit.opens:
             spent += machine.call("nn_epoch")
         machine.inside[last] = visit.last
@@ -109,9 +114,9 @@ def _mcs51(network: Network, board: Board, image: Path) -> tuple[float, float]:
         if spent > MOST_CYCLES:
             break
     passes = 0
-    rows = range(min(PASSES, len(train)))
+    rows = network.train.x[:PASSES]
     for row in rows:
-        put(row)
+        put(x, row)
         passes += machine.call("nn_forward")
     return spent / made, passes / len(rows)
 
@@ -121,7 +126,10 @@ def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float
     buffers what they hold after it."""
     machine = Thumb(image, board.ram["ram"], objdump())
     buffers = [
-        b for b in network.program.buffers if b.role != "table" and c_name(b) in machine.symbols
+        b
+        for b in network.program.buffers
+        if (b.role in ("state", "temp") or b in network.program.sample)
+        and c_name(b) in machine.symbols
     ]
     for b in buffers:
         begin = machine.place(c_name(b))
@@ -131,7 +139,7 @@ def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float
     for visit, before in _sampled(simulator, network):
         for b in buffers:
             values = before[b] if b.role == "state" else simulator.memory[b.name]
-            if values is not None:  # no batch has ended before
+            if values is not None:  # of a batch that has not ended yet
                 _put(machine.memory, machine.place(c_name(b)), b, values)
         spent += machine.call("nn_train_step", visit.first, visit.last)
         spent += _digests(machine, visit.step)
