@@ -29,9 +29,9 @@ from nnhost.simulation import rehearse
 from nnhost.simulator import Simulator
 from nnhost.train import Visit
 
-#: Steps that are looked at, from the first on: all of them on an 8051, as far as this many machine
-#: cycles go, and so many of them on a Cortex-M.
-STEPS, MOST_CYCLES, SAMPLED = 100, 30_000_000, 32
+#: Steps that are looked at, from the first on: all of them on an 8051, so many of them on a
+#: Cortex-M, but no more than take so many cycles or instructions: a few seconds.
+STEPS, SAMPLED, MOST_CYCLES, MOST_INSTRUCTIONS = 100, 32, 30_000_000, 3_000_000
 #: Forward passes that are looked at.
 PASSES = 32
 #: What the link does beside them while the board's clock runs: the report, the clock itself.
@@ -145,6 +145,8 @@ def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float
         spent += _digests(machine, visit.step)
         passes += machine.call("nn_forward")
         made += 1
+        if spent > MOST_INSTRUCTIONS:
+            break
     return spent / made, passes / made
 
 

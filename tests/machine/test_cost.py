@@ -14,7 +14,7 @@ import pytest
 from nnhost import boards, build, cost, project
 from nnhost.emit_c import c_name
 from nnhost.generate import Network, Target, prepare
-from nnhost.machine import UnknownCode
+from nnhost.machine import UnknownCode, thumb
 from nnhost.machine.mcs51 import Mcs51
 from nnhost.machine.thumb import Thumb
 from nnhost.paths import firmware_dir
@@ -160,6 +160,7 @@ def test_a_function_that_does_not_end_is_given_up(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, image = made("xor", board="qemu-m0")
+    monkeypatch.setattr(thumb, "_PATIENCE", 100_000)
     machine = Thumb(image, boards.get("qemu-m0").ram["ram"], boards.objdump())
     with pytest.raises(UnknownCode, match="main does not come to an end"):
         machine.call("main")

@@ -21,7 +21,7 @@ _WORD = 0xFFFF_FFFF
 #: Instructions that are longest in a function made of them.
 _LONGEST = 64
 #: A function that takes longer does not come to an end.
-_PATIENCE = 1 << 22
+_PATIENCE = 1 << 24
 _NAMES = {"sb": 9, "sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14, "pc": 15}
 #: Behind the registers: the last result, carry, overflow, and the last vector that was loaded.
 _RESULT, _CARRY, _OVERFLOW = "R[16]", "R[17]", "R[18]"
