@@ -59,6 +59,7 @@ MEMBERS = (
     Member("dropout", "dropout 0.25", ("net.dropout=0.25",)),
     Member("class weights", "balanced", ("train.class_weights=balanced",)),
     Member("clipping", "clip_value", ("train.clip_value=1.0",)),
+    Member("clipping", "clip_norm", ("train.clip_norm=1.0",)),
     Member(
         "normalisation", "batch_norm", ("net.batch_norm=true", "train.batch=16", "train.lr=0.25")
     ),

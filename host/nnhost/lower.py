@@ -33,6 +33,7 @@ from nnhost.ir import (
 )
 from nnhost.layers.batch_norm import BatchNorm, update_batch
 from nnhost.layers.batches import Batch, needed
+from nnhost.layers.clip import clip_norm
 from nnhost.layers.dense import Dense
 from nnhost.layers.dropout import Dropout, no_training, training_flag
 from nnhost.losses.base import Outputs, weigh
@@ -128,6 +129,8 @@ def _lower(plan: Plan) -> Program:
         learn, update = _learn(plan, batch, dense, norms, wanted, chosen)
         backward = [*keep, *(replace(m, when=last) for m in learn)]
     else:
+        if plan.layers[0].norm:
+            update += clip_norm(dense)
         for layer_ in reversed(dense):
             update += layer_.update(plan.optimizer, chosen, first, last, shares)
     update += _padding([*forward, *update])

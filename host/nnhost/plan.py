@@ -70,6 +70,8 @@ FEW_INPUTS = 3
 #: shift of a row's factor, which then never saturates.
 GRADIENT_FRACTION = 15
 ADAPTIVE_ROW_SHIFT = 8
+#: Fraction bits of the square of the gradient's norm, of which clip_norm is 1.
+NORM_FRACTION = 8
 #: Of the 15 bits of learning rate times 1 / root, how many a small rate may go without.
 MOST_LOST = 10
 
@@ -117,6 +119,15 @@ class Adaptation:
 
 
 @dataclass(frozen=True)
+class NormScale:
+    """How a layer's part in the square of the gradient's norm is found: deltas are shifted right
+    by `delta_shift` first, and `ratio` (m, s) makes clip_norm 1, in 2^-NORM_FRACTION."""
+
+    delta_shift: int
+    ratio: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """One dense layer: out = activation(W in + b), all in integers.
 
@@ -161,6 +172,7 @@ class LayerPlan:
     batch_norm: bool = False
     curvature: Curvature | None = None
     adaptation: Adaptation | None = None
+    norm: NormScale | None = None
 
     @property
     def offset(self) -> int:
@@ -251,6 +263,7 @@ class Plan:
     top_weight: float = 1.0
     """The largest class weight, which the learning rate and the unit of the loss contain."""
     batch_norm: bool = False
+    clip_norm: float = 0.0
     averages: tuple[float, ...] = ()
     """How the optimizer's averages forget, by the keys that it names."""
 
@@ -462,6 +475,21 @@ def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | N
             help=f"set {key} to about {allowed:.2g}, or leave it out",
         )
     return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
+
+
+def _norm(most: float, deltas: int, inputs: int, rows: int, batch: int) -> NormScale | None:
+    """How a layer's gradient of deltas and inputs with so many fraction bits counts in the norm, of
+    which there is at `most` this; None for any."""
+    if not most:
+        return None
+    if batch > 1:
+        raise UsageError(
+            "clip_norm clips the gradient of each sample, and is not computed for larger batches",
+            help="set batch = 1 in [train], or clip_value in place of clip_norm",
+        )
+    shift = max(0, (rows.bit_length() - 1) // 2)
+    unit = 2.0 ** (shift - deltas - inputs) / most
+    return NormScale(shift, ratio(unit * unit * 2.0**NORM_FRACTION))
 
 
 def _slope(key: str, weight: float, scale: float, least: int) -> Decay | None:
@@ -677,6 +705,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             batch_norm=net.batch_norm and not last,
             curvature=curvature,
             adaptation=adaptation,
+            norm=_norm(train.clip_norm / scale, delta_fraction, given.fraction, fan_out, batch),
         )
         if not adaptation:
             _check_rate(train.lr, layer.row_shift, finer, n + 1)
@@ -699,5 +728,6 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         class_weights=tuple(nearest(w / top * 2**WEIGHT_BITS) for w in weights),
         top_weight=top,
         batch_norm=net.batch_norm,
+        clip_norm=train.clip_norm,
         averages=tuple(getattr(train, key) for key in optimizer.averages),
     )

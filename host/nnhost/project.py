@@ -75,6 +75,8 @@ class TrainSpec:
     rho: float = 0.99
     epsilon: float = 0.0001
     """The least root of a squared gradient that a step is divided by."""
+    clip_norm: float = 0.0
+    """Largest norm of a sample's gradient; 0 for none."""
     clip_value: float = 0.0
     """Largest magnitude of a batch's gradient for a weight; 0 for none."""
     l1: float = 0.0
@@ -349,6 +351,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "epochs": _Key(3, _integer(1, 65535)),
         "seed": _Key(1, _integer(1, 65535)),
         "label_smoothing": _Key(0.0, _share),
+        "clip_norm": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "clip_value": _Key(0.0, _number("from 0 on", lambda most: most >= 0)),
         "l1": _Key(0.0, _number("from 0 on", lambda weight: weight >= 0)),
         "l2": _Key(None, _number("from 0 on", lambda weight: weight >= 0)),

@@ -296,6 +296,8 @@ class Reference:
             return loss
         p = self.backward(x, y)
         self.epoch_loss += p.loss
+        if self.plan.clip_norm:
+            self._clip_norm(p)
         if last:
             pairs = zip(self.plan.averages, self.counts, strict=True)
             self.counts = [1 + beta * n for beta, n in pairs]
@@ -344,6 +346,15 @@ class Reference:
         v -= slope if gathers else self._clipped(slope, i)
         if last:
             w += self._clipped(v, i) if gathers and not momentum else v
+
+    def _clip_norm(self, p: Pass) -> None:
+        """Shorten a sample's deltas so that its gradient is not longer than the limit (Pascanu,
+        Mikolov and Bengio, 2013)."""
+        norms = [d @ d * (a @ a + 1) for d, a in zip(p.deltas, p.inputs, strict=True)]
+        norm = self.plan.top_weight * np.sqrt(sum(norms))
+        if norm > self.plan.clip_norm:
+            for delta in p.deltas:
+                delta *= self.plan.clip_norm / norm
 
     def _adapt(
         self, w: Real, held: Mapping[str, Real], slope: Real, i: int, first: bool, last: bool

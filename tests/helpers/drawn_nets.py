@@ -138,6 +138,9 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
         project = replace(project, net=replace(project.net, batch_norm=True))
     if not project.net.batch_norm:
         project = replace(project, train=replace(project.train, **_adaptive(more)))
+    if project.train.batch == 1 and more.random() < 0.3:
+        most = 2.0 ** more.uniform(-10, 4)
+        project = replace(project, train=replace(project.train, clip_norm=most))
     none = Scaling(kind, np.zeros(width), np.ones(width))
     empty = x[:0]
     dataset = Dataset(

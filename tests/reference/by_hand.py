@@ -165,6 +165,7 @@ class Net:
     dropout: float = 0.0  # of every hidden layer
     weights: tuple[float, ...] = ()  # a class
     norm: bool = False
+    clip_norm: float = 0.0
     betas: tuple[float, ...] = ()  # of an adaptive optimizer's averages
     epsilon: float = 0.0001
     x: int = 1
@@ -476,6 +477,9 @@ class Net:
             target = self.target if isinstance(self.target, list) else [self.target]
             self.kept[self.place] = (self.layers[0].a, target)
             count = self.learn() if last else 0
+        if self.clip_norm:
+            self.shorten()
+            count += sum(p.K for p in self.layers)
         if self.adaptive:
             count += self.adapt(first, last)
         for p in () if self.norm or self.adaptive else reversed(self.layers):
@@ -500,6 +504,23 @@ class Net:
             self.updates = min(self.updates + 1, self.until[-1])
             if self.stage < len(self.until) and self.until[self.stage] <= self.updates:
                 self.stage += 1
+
+    # ---- Clipping by the norm ----
+
+    def shorten(self) -> None:
+        Q, most = 0, (2**31 - 1) // len(self.layers)
+        for p in self.layers:
+            e = max(0, (p.K.bit_length() - 1) // 2)
+            D = sum(R(d, e) ** 2 for d in p.delta)
+            A = sum(a * a for a in p.a) + 2 ** (2 * p.fa)
+            m, s = ratio((2.0 ** (e - p.fd - p.fa) / (self.clip_norm / self.c)) ** 2 * 256)
+            shift = s + 24 - D.bit_length() - A.bit_length()
+            part = ((top16(D) * top16(A)) >> 8) * m
+            Q += most if shift < 0 else min(part >> min(shift, 31), most)
+        t, s = root(Q) if Q else (0, 0)
+        left = t >> (s - 4) if Q > 256 else 32768
+        for p in self.layers:
+            p.delta = [(d * left + (self.draw() >> 1)) >> 15 for d in p.delta]
 
     # ---- Adaptive optimizers ----
 
@@ -881,6 +902,11 @@ def inverse(matrix: Rows, damping: float, h: int) -> Rows:
     top = (2**h - 1) * 2.0 ** (4 - h)
     scale = min(math.sqrt(n / left), top / max(abs(x) for row in m for x in row))
     return [[clamp(near(x * scale * 2.0 ** (h - 4)), -(2**h), 2**h - 1) for x in r] for r in m]
+
+
+def top16(x: int) -> int:
+    k = x.bit_length()
+    return x << (16 - k) if k < 16 else x >> (k - 16)
 
 
 def count_bits(beta: float) -> int:

@@ -233,6 +233,35 @@ def test_adaptive_steps_differ_by_rounding_alone(loss: str, preset: str) -> None
     assert sum(compared) >= 2 * len(compared), "too many steps may saturate to show anything"
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("most", [0.003, 0.1, 5.0])
+def test_clipped_gradients_are_as_long_as_they_may_be(most: float, loss: str, preset: str) -> None:
+    """The deltas of a step against those of the same net without, and the norm in real numbers."""
+    data = dataset(5, 5, 3, "classification", "z-score")
+    memories = []
+    for limit in (0.0, most):
+        made = plan(data, preset, loss, [6, 4], "tanh", clip_norm=limit)
+        samples, simulator = made.samples(data.x_train, data.y_train), Simulator(lower(made))
+        simulator.reset(7)
+        simulator.step(samples.x[0], samples.target[0], first=True, last=True)
+        memories.append(simulator.memory)
+    whole, clipped = memories
+    square, scale = 0.0, made.loss.gradient_scale(made.n_outputs)
+    inputs = [whole["x"], whole["activation1"], whole["activation2"]]
+    for p, x in zip(made.layers, inputs, strict=True):
+        delta = whole[f"delta{p.number}"] * 2.0**-p.delta_fraction * scale
+        a = p.input.real(np.asarray(x))
+        square += (delta @ delta) * (a @ a + 1)
+    left = min(1.0, most / np.sqrt(square))
+    assert (left < 0.9) == (most < 1)
+    for p in made.layers:
+        delta = whole[f"delta{p.number}"]
+        # Of the share: the 8 bits of a factor, of a square near 1, and deltas that are rounded.
+        allowed = 1 + np.abs(delta) * left * 2.0**-6
+        near(f"delta {p.number}", clipped[f"delta{p.number}"], delta * left, allowed)
+
+
 # ---- the bounds are tight enough to find mistakes -----------------------------------------------
 
 Mutation = Callable[[pytest.MonkeyPatch], None]

@@ -89,6 +89,26 @@ def test_adaptive_steps_by_hand(optimizer: str, preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_clipping_by_the_norm_by_hand(optimizer: str, preset: str) -> None:
+    """An epoch of each optimizer, over losses, activations and limits."""
+    losses, activations = list(LOSSES), list(ACTIVATIONS)
+    betas = dict.fromkeys(ADAPTIVE.get(optimizer, ()), 0.9)
+    start = list(OPTIMIZERS).index(optimizer)
+    for seed in range(start, start + 5):
+        loss, activation = losses[seed % len(losses)], activations[seed % len(activations)]
+        most, shape = (1.0, 0.01, 30.0, 1e-4)[seed % 4], SIZES[seed % len(SIZES)]
+        weights = (1.0, 2.0, 0.5) if seed % 2 else ()
+        data = dataset(seed, 4, 3, "classification", "z-score")
+        made = plan(data, preset, loss, shape, activation, optimizer=optimizer, lr=0.03,
+                    clip_norm=most, class_weights=weights, **betas)  # fmt: skip
+        net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, 0.03, 1,
+                  ROWS, "z-score", real=False, clip_norm=most, weights=weights,
+                  betas=tuple(betas.values()))  # fmt: skip
+        compare(net, made, data, seed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_batch_norm_by_hand(activation: str, preset: str) -> None:
     """An epoch with each optimizer and loss, over batches, of which some end early, and rates."""
