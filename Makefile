@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire mnist clean
+.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire mnist kfac clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -18,6 +18,7 @@ help:
 	@echo "make accuracy  accuracy against float32, written to docs/accuracy.md"
 	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
 	@echo "make mnist     the whole of MNIST, from DATA=folder: see examples/mnist"
+	@echo "make kfac      epochs of K-FAC and of the best plain SGD, on an 8051 and a Cortex-M"
 	@echo "make clean     remove what builds and tests made, but not .venv"
 
 setup:
@@ -62,6 +63,9 @@ mnist: setup
 
 repertoire: setup
 	.venv/bin/python bench/repertoire.py
+
+kfac: setup
+	.venv/bin/python bench/kfac.py
 
 clean:
 	rm -rf build dist .pio .nnhost examples/*/build examples/*/.pio examples/*/.nnhost
