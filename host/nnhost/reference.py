@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nnhost.activations import ACTIVATIONS
 from nnhost.layers.batch_norm import EPSILON, MEAN_UNIT, PACE, VARIANCE_UNIT
+from nnhost.layers.dense import INVERSE
 from nnhost.losses.base import WEIGHT_BITS
 from nnhost.losses.softmax_cross_entropy import smoothed
 from nnhost.optimizers import OPTIMIZERS
@@ -101,6 +102,8 @@ class Reference:
         self.factor = m
         #: Updates that each average of an adaptive optimizer remembers.
         self.counts = [0.0 for _ in plan.averages]
+        #: For K-FAC, of inputs and of outputs of each layer; none: the identity.
+        self.inverses: list[tuple[Real, Real]] = []
         self.stage = self.updates = self.waited = 0
         self.epoch_loss, self.best_loss = 0.0, np.inf
         #: Units of each hidden layer that a step keeps (1) or lets rest (0); None: not training.
@@ -132,7 +135,7 @@ class Reference:
             ]
 
     def load(self, memory: Mapping[str, Any]) -> None:
-        """Take weights, slots, counts and the schedule's stage from a simulator's memory."""
+        """Take weights, slots, counts, inverse factors and the stage from a simulator's memory."""
         self.stage, self.updates = int(memory.get("stage", 0)), int(memory.get("updates", 0))
         for i, p in enumerate(self.plan.layers):
             self.weights[i] = p.real_weights(memory[f"weight{p.number}"]).astype(self.dtype)
@@ -144,6 +147,14 @@ class Reference:
         for k, (key, beta) in enumerate(zip(self.optimizer.averages, self.plan.averages,
                                             strict=True)):  # fmt: skip
             self.counts[k] = memory.get(f"count_{key}", 0) * 2.0 ** -count_fraction(beta)
+        self.inverses = [
+            (
+                p.curvature.inputs.real(memory[f"input{INVERSE}{p.number}"]).astype(self.dtype),
+                p.curvature.outputs.real(memory[f"output{INVERSE}{p.number}"]).astype(self.dtype),
+            )
+            for p in self.plan.layers
+            if p.curvature
+        ]
         for norm, p in zip(self.norms, self.plan.layers, strict=False):
             unit = 2.0 ** -(p.weight_fraction + p.extra)
             norm.gamma = p.real_weights(memory[f"gamma{p.number}"]).astype(self.dtype)
@@ -302,11 +313,12 @@ class Reference:
             pairs = zip(self.plan.averages, self.counts, strict=True)
             self.counts = [1 + beta * n for beta, n in pairs]
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
+            turned, one, delta = self._turned(i, a, delta)
             mean = self.plan.top_weight / self.plan.batch if self.optimizer.adaptive else self.rate
             scaled = mean * delta
             for w, kind, slope in (
-                (self.weights[i], "", scaled[:, None] * a),
-                (self.biases[i], "bias_", scaled),
+                (self.weights[i], "", scaled[:, None] * turned),
+                (self.biases[i], "bias_", scaled * one),
             ):
                 if w.ndim == 2 and last and self.optimizer.decoupled:
                     self._decay(w, self.plan.layers[i])
@@ -318,6 +330,14 @@ class Reference:
         if last:
             self._count_update()
         return p.loss
+
+    def _turned(self, i: int, a: Real, delta: Real) -> tuple[Real, Any, Real]:
+        """Inputs of layer i, the bias's 1 and deltas, times the inverse factors of K-FAC."""
+        if not self.inverses:
+            return a, 1.0, delta
+        left, right = self.inverses[i]
+        turned = left @ np.append(a, 1.0)
+        return turned[:-1], turned[-1], right @ delta
 
     def _decay(self, w: Real, p: LayerPlan) -> None:
         """Weight decay in place, decoupled from the gradient (Loshchilov and Hutter, 2019)."""

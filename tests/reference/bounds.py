@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nnhost.fixed import INTERPOLATION_BITS
 from nnhost.optimizers.adaptive import count_fraction
 from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SQUARE, VELOCITY
-from nnhost.plan import LayerPlan, Plan
+from nnhost.plan import COARSER, LayerPlan, Plan
 from nnhost.reference import BatchPass, Pass, Reference
 
 Real = NDArray[Any]
@@ -179,6 +179,9 @@ def step_bounds(r: Reference, x: Real, y: Any, first: bool, last: bool) -> Bound
         return found
     for i, layer in enumerate(plan.layers):
         delta, a = Near(deltas[i], e_delta[i]), Near(p.inputs[i], e_in[i])
+        one = Near(np.ones(1), np.zeros(1))
+        if layer.curvature:
+            delta, a, one = turned(layer, *r.inverses[i], delta, a)
         rate = r.rate * factor  # of the deltas without the loss's factor
         ahead = plan.optimizer == "nesterov"
         slot = np.abs(r.slots[VELOCITY][i]) + np.abs(r.slots[GATHERED][i])
@@ -186,7 +189,6 @@ def step_bounds(r: Reference, x: Real, y: Any, first: bool, last: bool) -> Bound
         for name in (VELOCITY, GATHERED):
             found.slots[name].append(slots)
         found.weights.append(stored)
-        one = Near(np.ones(1), np.zeros(1))
         slot = np.abs(r.slots[f"bias_{VELOCITY}"][i]) + np.abs(r.slots[f"bias_{GATHERED}"][i])
         slots, stored = update_error(
             layer, rate, delta, one, r.biases[i][:, None], slot[:, None], ahead
@@ -351,13 +353,31 @@ def gradient_bounds(layer: LayerPlan, deltas: Real, errors: Real, weights: Real)
     return Near(deltas @ weights, e_g)
 
 
+def turned(
+    layer: LayerPlan, left: Real, right: Real, delta: Near, a: Near
+) -> tuple[Near, Near, Near]:
+    """Deltas, inputs and the bias's constant as K-FAC turns them: rounded once more."""
+    assert layer.curvature
+    fractions = (layer.delta_fraction - COARSER, layer.input.fraction + layer.curvature.finer)
+    whole = Near(np.append(a.value, 1), np.append(a.error, 0))
+    found = []
+    for inverse, x, fraction in zip((right, left), (delta, whole), fractions, strict=True):
+        near = Near(inverse @ x.value, np.abs(inverse) @ x.error + 2.0 ** -(fraction + 1))
+        inside(near.value, near.error, 32767 * 2.0**-fraction)
+        found.append(near)
+    value, error = found[1]
+    return found[0], Near(value[:-1], error[:-1]), Near(value[-1:], error[-1:])
+
+
 def update_error(
     layer: LayerPlan, rate: float, delta: Near, a: Near, weight: Real, slot: Real, ahead: bool
 ) -> tuple[Real, Real]:
     """Errors of an update's slot and stored weight, from the layer's deltas and inputs `a`; `slot`:
     largest magnitude of what is in the slots; `ahead`: the momentum is applied once more."""
     unit = 2.0 ** -(layer.weight_fraction + layer.extra)  # of the slot
-    row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)  # last bit of the row factor
+    finer = layer.curvature.finer if layer.curvature else 0
+    # Last bit of the row factor.
+    row = unit * 2.0 ** (layer.input.fraction + finer - layer.product_shift)
     inside(delta.value * rate, delta.error * rate, 32767 * row)
     d, e_d, x = np.abs(delta.value)[:, None], delta.error[:, None], np.abs(a.value)
     change = slot + rate * d * x

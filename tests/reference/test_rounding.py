@@ -16,7 +16,7 @@ from reference.nets import dataset, plan
 from nnhost.activations import ACTIVATIONS
 from nnhost.data import Dataset
 from nnhost.ir import Const, Expr, Program, total
-from nnhost.layers.dense import Dense
+from nnhost.layers.dense import INVERSE, Dense
 from nnhost.losses import LOSSES
 from nnhost.losses.base import Outputs
 from nnhost.lower import lower
@@ -25,7 +25,8 @@ from nnhost.plan import NORM_OPTIMIZERS, PRESETS, Plan
 from nnhost.reference import Reference
 from nnhost.simulator import Simulator
 
-OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3), ("nesterov", 1), ("nesterov", 3)]
+OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3), ("nesterov", 1), ("nesterov", 3),
+                   ("kfac", 1), ("kfac", 3)]  # fmt: skip
 ADAPTIVE_CASES = [(n, b) for n, o in OPTIMIZERS.items() if o.adaptive for b in (1, 3)]
 
 
@@ -66,6 +67,7 @@ def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
     """
     simulator, reference = Simulator(lower(made)), Reference(made)
     simulator.reset(7)
+    turn(made, simulator)
     samples = made.samples(data.x_train, data.y_train)
     compared = 0
     for i in range(len(samples)):
@@ -107,6 +109,17 @@ def compare_steps(made: Plan, data: Dataset, start: int = 4) -> int:
                 near(f"update {k + 1}", found[k], expected[k], allowed[k])
         compared += 1
     return compared
+
+
+def turn(made: Plan, simulator: Simulator) -> None:
+    """Any inverse factors for K-FAC, which need not be symmetric to be multiplied with."""
+    random = np.random.default_rng(5)
+    for p in made.layers:
+        if p.curvature:
+            for side, form in (("input", p.curvature.inputs), ("output", p.curvature.outputs)):
+                name = f"{side}{INVERSE}{p.number}"
+                shape = simulator.memory[name].shape
+                simulator.memory[name] = form.quantise(random.normal(0, 0.5, shape))
 
 
 def compare_batches(made: Plan, data: Dataset, program: Program | None = None) -> int:
@@ -304,6 +317,10 @@ def target_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outputs, "wanted", lambda outputs, k: Const(0))
 
 
+def factors_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dense, "_turned", lambda dense: [])
+
+
 def negated_decay(p: Parameter) -> Parameter:
     return replace(p, decayed=lambda v: p.decayed(0 - v))
 
@@ -339,6 +356,8 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "Nesterov without looking ahead": ("tanh", optimizer("nesterov", standing)),
     "momentum without friction": ("tanh", optimizer("momentum", eternal)),
     "batches never emptied": ("tanh", optimizer("sgd", never_first)),
+    "K-FAC uphill": ("relu", optimizer("kfac", uphill)),
+    "K-FAC without its factors": ("relu", factors_forgotten),
 }
 
 
