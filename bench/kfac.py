@@ -1,10 +1,10 @@
 """K-FAC against the best plain SGD: epochs until the loss is low, and the same on a board.
 
-Prints the table of docs/repertoire.md. Both optimizers are tuned alike: every setting of a grid
-trains from several seeds on the native engine, and the median of the epochs after which the mean
-loss of the last epoch's steps is at most the target counts. The best settings then train on the
-board from the first seed, compared at every step. Exit code 1 if K-FAC does not need half the
-epochs, or a board differs.
+Prints the table of docs/repertoire.md. Both optimizers are tuned alike: every learning rate and
+batch of one grid trains from several seeds on the native engine, and what counts is the median of
+the epochs until the mean loss of the last epoch's steps is at most the target. K-FAC's best setting
+then trains on the board from the first seed, compared at every step. Exit code 1 if K-FAC needs
+more than half the epochs, or the board differs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from nnhost.verify import verify
 #: K-FAC needs at most this share of SGD's epochs.
 WANTED = 0.5
 
-Grid = tuple[tuple[str, ...], ...]
-
 
 @dataclass(frozen=True)
 class Case:
@@ -47,18 +45,11 @@ class Case:
 
 
 CASES = (
-    Case("iris", "simstc8", "q16", 0.04, 80, 5, 40),
-    Case("digits", "qemu-m4", "q16", 0.03, 24, 3, 200),
+    Case("iris", "simstc8", "q16", 0.03, 60, 5, 40),
+    Case("digits", "qemu-m4", "q16", 0.03, 20, 3, 200),
 )
 RATES = tuple(f"train.lr={2.0**-k}" for k in range(2, 7))
-GRIDS: dict[str, Grid] = {
-    "sgd": (
-        RATES,
-        ("train.batch=1", "train.batch=4"),
-        ("train.schedule=constant", "train.schedule=cosine"),
-    ),
-    "kfac": (RATES, ("train.batch=1", "train.batch=4"), ("train.damping=0.1", "train.damping=0.3")),
-}
+BATCHES = ("train.batch=1", "train.batch=4")
 
 
 @dataclass(frozen=True)
@@ -80,8 +71,8 @@ def reached(result: Result, target: float) -> float:
 
 
 def best(case: Case, optimizer: str, progress: Progress) -> Best:
-    """The best setting of an optimizer's grid."""
-    settings = list(product(*GRIDS[optimizer]))
+    """The best setting of an optimizer."""
+    settings = list(product(RATES, BATCHES))
     task = progress.add_task(f"{case.example}, {optimizer}", total=len(settings))
     found: list[Best] = []
     for setting in settings:
@@ -109,17 +100,15 @@ def main() -> int:
         for case in CASES:
             if options.example and case.example not in options.example:
                 continue
-            first, second = (best(case, name, progress) for name in GRIDS)
-            good &= second.epochs <= WANTED * first.epochs
-            for optimizer, b in zip(GRIDS, (first, second), strict=True):
-                (verdict,) = verify(b.project, [get(case.board)], b.steps)
-                good &= verdict.outcome == "exact"
-                rows.append([
-                    f"{case.example}, {case.board}", f"{case.target:g}", optimizer, b.setting,
-                    f"{b.epochs:.1f}", f"{first.epochs / b.epochs:.1f}",
-                    f"{b.steps} steps {verdict.outcome}",
-                ])  # fmt: skip
-    head = ["net, board", "loss", "optimizer", "best setting", "epochs", "fewer", "on the board"]
+            sgd, kfac = (best(case, name, progress) for name in ("sgd", "kfac"))
+            (verdict,) = verify(kfac.project, [get(case.board)], kfac.steps)
+            good &= kfac.epochs <= WANTED * sgd.epochs and verdict.outcome == "exact"
+            rows.append([
+                f"{case.example}, {case.board}", f"{case.target:g}",
+                f"{sgd.epochs:.1f} ({sgd.setting})", f"{kfac.epochs:.1f} ({kfac.setting})",
+                f"{sgd.epochs / kfac.epochs:.1f}", f"{kfac.steps} steps {verdict.outcome}",
+            ])  # fmt: skip
+    head = ["net, board", "loss", "epochs of sgd", "of kfac", "ratio", "on the board"]
     print("\n".join(table(head, rows)))
     return int(not good)
 
