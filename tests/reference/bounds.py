@@ -321,16 +321,16 @@ def batch_bounds(r: Reference, xs: Real, ys: list[Any]) -> BatchBounds:
         x, e_x = np.abs(p.inputs[i]), e_in[i]
         error = rate * (np.abs(delta).T @ e_x + e_d.T @ (x + e_x)) + row * (x + e_x).sum(axis=0)
         lone = rate * e_d.sum(axis=0) + row * count
-        norms = [r.norms[i]] if i < hidden else []
+        norms, bias_velocities = r.norms[i : i + 1], r.slots[f"bias_{VELOCITY}"][i]
         changes = [
-            (delta.T @ p.inputs[i], error, r.weights[i], r.velocities[i]),
-            (delta.sum(axis=0), lone, r.biases[i], r.bias_velocities[i]),
+            (delta.T @ p.inputs[i], error, r.weights[i], r.slots[VELOCITY][i]),
+            (delta.sum(axis=0), lone, r.biases[i], bias_velocities),
         ]
         for norm, (beta, gamma) in zip(norms, slopes[i : i + 1], strict=True):
             for slope in (beta, gamma):
                 inside(slope.value * rate, slope.error * rate + row, room)
             e_beta, e_gamma = (count * (rate * slope.error + row) for slope in (beta, gamma))
-            changes[1] = (count * beta.value, e_beta, r.biases[i], r.bias_velocities[i])
+            changes[1] = (count * beta.value, e_beta, r.biases[i], bias_velocities)
             changes.append((count * gamma.value, e_gamma, norm.gamma, norm.velocity))
         both = [
             stored_error(layer, np.abs(v) + rate * np.abs(change), e + unit, w,

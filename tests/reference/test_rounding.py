@@ -21,6 +21,7 @@ from nnhost.losses import LOSSES
 from nnhost.losses.base import Outputs
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS, Parameter
+from nnhost.optimizers.base import VELOCITY
 from nnhost.plan import NORM_OPTIMIZERS, PRESETS, Plan
 from nnhost.reference import Reference
 from nnhost.simulator import Simulator
@@ -156,7 +157,8 @@ def compare_batches(made: Plan, data: Dataset, program: Program | None = None) -
             delta = simulator.memory[f"batch_delta{k + 1}"] * 2.0**-layer.delta_fraction
             near(f"delta {k + 1}", delta, p.deltas[k] / scale, bounds.deltas[k])
             found, expected = (
-                [[(r.velocities[k], r.weights[k]), (r.bias_velocities[k], r.biases[k])]
+                [[(r.slots[VELOCITY][k], r.weights[k]),
+                  (r.slots[f"bias_{VELOCITY}"][k], r.biases[k])]
                  + [(norm.velocity, norm.gamma) for norm in r.norms[k : k + 1]]]
                 for r in (after, reference)
             )  # fmt: skip
@@ -189,7 +191,7 @@ def normalised_nets(preset: str, activation: str) -> Iterator[tuple[Plan, Datase
     """As `nets`, over losses and optimizers, with batches of which some end early."""
     start = list(ACTIVATIONS).index(activation) + list(PRESETS).index(preset)
     losses = list(LOSSES)[start % len(LOSSES) :] + list(LOSSES)
-    cases = zip(losses, NORM_OPTIMIZERS, strict=False)
+    cases = zip(losses, NORM_OPTIMIZERS * 2, strict=False)
     decays = itertools.cycle((0.0, 0.02))
     for seed, (loss, optimizer) in enumerate(cases):
         real = LOSSES[loss].real_targets and seed % 2 == 1
