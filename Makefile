@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help setup demo test verify bench cost engine soak faults fuzz accuracy repertoire mnist kfac clean
+.PHONY: help lock setup demo test verify bench cost engine soak faults fuzz accuracy repertoire mnist kfac clean
 
 help:
 	@echo "make demo      set up, then train the digits net on a virtual 8051 and watch it"
@@ -19,6 +19,7 @@ help:
 	@echo "make repertoire  the same for each member, written to docs/repertoire-accuracy.md"
 	@echo "make mnist     the whole of MNIST, from DATA=folder: see examples/mnist"
 	@echo "make kfac      epochs of K-FAC and of the best plain SGD, on an 8051 and a Cortex-M"
+	@echo "make lock      the newest allowed version of every Python package, by digest: requirements.lock"
 	@echo "make clean     remove what builds and tests made, but not .venv"
 
 setup:
@@ -45,6 +46,11 @@ fuzz: setup
 
 faults: setup
 	NNHOST_ALL_FAULTS=1 .venv/bin/pytest -n 2 -s tests/cross/test_bisect.py
+
+lock: setup
+	.venv/bin/pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --extra dev \
+		--no-header --quiet --upgrade --output-file requirements.lock pyproject.toml
 
 bench: setup
 	.venv/bin/python bench/boards.py

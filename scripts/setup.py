@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = str(Path(sys.executable).resolve())  # not that of an active .venv, which may be cleared
 OLDEST = (3, 10)
+LOCK = "requirements.lock"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def make_environment() -> bool:
         say("choose another one: make setup PYTHON=python3.12")
         return False
     # An environment does not survive a move of its folder or a change of the Python beneath it.
-    parts = [sys.version, PYTHON, str(ROOT), (ROOT / "pyproject.toml").read_text("utf-8")]
+    texts = [(ROOT / name).read_text("utf-8") for name in ("pyproject.toml", LOCK)]
+    parts = [sys.version, PYTHON, str(ROOT), *texts]
     wanted = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     stamp = VENV / "nnhost-setup"
     python = VENV / "bin" / "python"
@@ -146,7 +148,9 @@ def make_environment() -> bool:
     say("making .venv")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     made = _run([PYTHON, "-m", "venv", "--clear", str(VENV)])
-    if made and _run([*install, "--editable", f"{ROOT}[dev]"]):
+    # What is downloaded must have the lock's digests; nnhost itself is built with what is there.
+    locked = made and _run([*install, "--require-hashes", "--requirement", str(ROOT / LOCK)])
+    if locked and _run([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]):
         stamp.write_text(wanted, "utf-8")
         return True
     say("nnhost could not be installed, for the reason above; pip needs its package index")

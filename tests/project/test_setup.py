@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from nnhost.boards import COMPILERS, SIMULATORS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 SETUP = Path(__file__).parents[2] / "scripts" / "setup.py"
 
@@ -129,6 +136,21 @@ def test_a_compiler_without_its_library_is_noticed(
     assert not library.works()
     compiler.write_text("#!/bin/sh\necho /usr/lib/libc.a\n")
     assert library.works()
+
+
+def test_the_lock_has_what_pyproject_wants_by_digest() -> None:
+    blocks = re.split(r"\n(?=\S)", (SETUP.parents[1] / "requirements.lock").read_text())
+    locked: dict[str, list[str]] = {}
+    for block in blocks:
+        if found := re.match(r"([\w.-]+)==(\S+)", block):
+            assert "--hash=sha256:" in block
+            locked.setdefault(found[1], []).append(found[2])
+    project = tomllib.loads((SETUP.parents[1] / "pyproject.toml").read_text())["project"]
+    for wanted in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+        need = Requirement(wanted)
+        versions = locked.get(need.name, [])
+        assert versions, f"make lock: {need.name} is not in requirements.lock"
+        assert all(need.specifier.contains(version) for version in versions), need.name
 
 
 def test_it_installs_what_the_boards_need() -> None:
