@@ -14,6 +14,7 @@
 #include "nn_text.h"
 
 static void train(void) {
+    nn_text_program(NN_PROGRAM);
     nn_train_start(NN_SEED);
     while (nn_train_next(NN_EPOCHS) != 0U) {
         nn_load_row(nn_get_row());

@@ -50,6 +50,13 @@ static void print_hex(uint16_t value) {
     } while (shift != 0U);
 }
 
+void nn_text_program(uint32_t program) NN_STACKED {
+    print("program:");
+    print_hex((uint16_t)(program >> 16));
+    print_hex((uint16_t)(program & 0xFFFFUL));
+    print("\n");
+}
+
 void nn_text_step(uint32_t step, uint32_t loss_milli) NN_STACKED {
     print("step:");
     print_number(step, 0U);

@@ -7,6 +7,9 @@
 
 #include "nn_types.h"
 
+/* "program:0012C0DE<newline>": what is going to train. */
+void nn_text_program(uint32_t program) NN_STACKED;
+
 /* "step:120<tab>loss:0.412<newline>", the loss in thousandths. */
 void nn_text_step(uint32_t step, uint32_t loss_milli) NN_STACKED;
 

@@ -38,7 +38,9 @@ from nnhost.link import (
     Report,
     Session,
     State,
+    Text,
     TextDone,
+    TextProgram,
     TextStep,
     Transport,
     Welcome,
@@ -47,6 +49,7 @@ from nnhost.link import (
     slice_bounds,
     state_digest,
     trace_digest,
+    wrong_program,
 )
 from nnhost.outcome import Progress, Result, Score, length, prequential
 from nnhost.saved import Saved
@@ -429,6 +432,10 @@ class Twin:
         steps = rehearse(self._simulator, self.network, total)
         made = 0
         for line in self._lines():
+            if isinstance(line, TextProgram):
+                if line.program != self.network.fingerprint:
+                    raise wrong_program(line.program, self.network.fingerprint, self.board)
+                continue
             told = line if isinstance(line, TextStep) else None
             reached = line.steps if isinstance(line, TextDone) else line.step
             if not made + (told is not None) <= reached <= total:
@@ -446,7 +453,7 @@ class Twin:
                 _raise(self._differ(moment, line, done))
         self._open()
 
-    def _lines(self) -> Iterator[TextStep | TextDone]:
+    def _lines(self) -> Iterator[Text]:
         """What the board prints from its reset on; it is reset if it has finished before."""
         self._transport = self._connect()
         silent = True

@@ -21,7 +21,7 @@ from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import load_project
 from nnhost.run.boards import flash, open_board
 
-FRAMES = int(os.environ.get("NNHOST_MALFORMED", 150))
+FRAMES = int(os.environ.get("NNHOST_MALFORMED", 80))
 SEED = 1
 STEPS = 20
 

@@ -21,7 +21,7 @@ from nnhost.project import load_project
 HERE = Path(__file__).parent / "device"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
-FRAMES = int(os.environ.get("NNHOST_FUZZ_FRAMES", 600_000))
+FRAMES = int(os.environ.get("NNHOST_FUZZ_FRAMES", 300_000))
 SEED = int(os.environ.get("NNHOST_FUZZ_SEED", 1))
 
 NETS = {

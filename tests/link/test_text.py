@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nnhost.errors import DeviceError
-from nnhost.link import Session, TextDone, TextStep, read_text, state_digest
+from nnhost.link import Session, TextDone, TextProgram, TextStep, read_text, state_digest
 
 ROWS, ORDER_SIZE, EPOCHS, BATCH = 5, 8, 3, 2
 
@@ -32,7 +32,8 @@ def test_a_board_trains_by_itself_then_serves(standalone_program, model, process
             flags |= (visited % BATCH == 1) | (visited % BATCH == 0 or visited == ROWS) << 1
             loss, _, _ = model.step(flags & 3 | (4 if visited == 1 else 0), sample(row))
             expected.append(TextStep(model.steps, loss & 0x1FFF))
-    assert heard[:-1] == expected
+    assert heard[0] == TextProgram(0xC0FFEE42)
+    assert heard[1:-1] == expected
     assert heard[-1] == TextDone(15, state_digest(model.state()))
 
     session = Session(line)

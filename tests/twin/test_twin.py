@@ -376,6 +376,12 @@ def test_a_false_line_is_a_difference(alone, tmp_path):
     assert kept["reported"] == {"step": 31, "loss_milli": 9999}
 
 
+def test_another_program_is_refused_before_it_trains(alone, tmp_path):
+    follow(alone, tmp_path, lambda lines: [f"program:{alone.fingerprint:08X}\n", *lines])
+    with pytest.raises(DeviceError, match="the board runs program 0000C0DE, the project is"):
+        follow(alone, tmp_path, lambda lines: ["program:0000C0DE\n", *lines])
+
+
 def test_a_false_digest_at_the_end_is_a_difference(alone, tmp_path):
     with pytest.raises(DifferenceError, match="digest of the state 0000 on the board"):
         follow(alone, tmp_path, lambda lines: [*lines[:-1], "done:120\tdigest:0000\n"])

@@ -11,8 +11,8 @@ from nnhost.link.digest import (
     trace_digest,
 )
 from nnhost.link.messages import Evaluation, Flag, Report, State, Welcome
-from nnhost.link.session import Counters, Session
-from nnhost.link.text import TextDone, TextStep, read_text
+from nnhost.link.session import Counters, Session, wrong_program
+from nnhost.link.text import Text, TextDone, TextProgram, TextStep, read_text
 from nnhost.link.transport import Transport
 
 __all__ = [
@@ -23,7 +23,9 @@ __all__ = [
     "Report",
     "Session",
     "State",
+    "Text",
     "TextDone",
+    "TextProgram",
     "TextStep",
     "Transport",
     "Welcome",
@@ -33,4 +35,5 @@ __all__ = [
     "slice_digest",
     "state_digest",
     "trace_digest",
+    "wrong_program",
 ]

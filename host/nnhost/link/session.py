@@ -160,10 +160,7 @@ class Session:
                 help=f"nnhost flash --board {board}",
             )
         if self.welcome.program != program:
-            raise DeviceError(
-                f"the board runs program {self.welcome.program:08X}, the project is {program:08X}",
-                help=f"nnhost flash --board {shlex.quote(found)}",
-            )
+            raise wrong_program(self.welcome.program, program, found)
 
     def reset(self, seed: int) -> None:
         """Draws new weights on the board, from ``seed`` (1 .. 65535), and goes to step 0."""
@@ -373,6 +370,14 @@ class Session:
             "another program has opened a session with the board",
             help="close it: only one can train the board at a time",
         )
+
+
+def wrong_program(found: int, wanted: int, board: str) -> DeviceError:
+    """The error for a board that has firmware of another program."""
+    return DeviceError(
+        f"the board runs program {found:08X}, the project is {wanted:08X}",
+        help=f"nnhost flash --board {shlex.quote(board)}",
+    )
 
 
 def _unpacked(kind: type[M], payload: bytes) -> M:

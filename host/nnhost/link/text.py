@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from nnhost.errors import DeviceError
 from nnhost.link.transport import Transport
 
+_PROGRAM = re.compile(rb"program:([0-9A-F]{8})\r?")
 _STEP = re.compile(rb"step:(\d{1,10})\tloss:(\d{1,10})\.(\d{3})\r?")
 _DONE = re.compile(rb"done:(\d{1,10})\tdigest:([0-9A-F]{4})\r?")
 #: No line is longer; what has no end is noise.
 _LONGEST = 64
+
+
+@dataclass(frozen=True)
+class TextProgram:
+    """The hash of the program that is going to train."""
+
+    program: int
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,13 @@ class TextDone:
     digest: int
 
 
-def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[TextStep | TextDone]:
+Text = TextProgram | TextStep | TextDone
+
+
+def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[Text]:
     """Yields what the board prints, to the ``TextDone`` that ends it; then it serves the link.
 
-    Lines that are neither (the rest of one that was cut, noise) are passed over.
+    Lines that are nothing of that kind (the rest of one that was cut, noise) are passed over.
     Raises ``DeviceError`` after ``timeout`` seconds of silence.
     """
     tail = b""
@@ -48,7 +59,9 @@ def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[TextStep 
         *lines, tail = (tail + data).split(b"\n")
         tail = tail[-_LONGEST:]
         for line in lines:
-            if step := _STEP.fullmatch(line):
+            if program := _PROGRAM.fullmatch(line):
+                yield TextProgram(int(program[1], 16))
+            elif step := _STEP.fullmatch(line):
                 yield TextStep(int(step[1]), int(step[2]) * 1000 + int(step[3]))
             elif done := _DONE.fullmatch(line):
                 yield TextDone(int(done[1]), int(done[2], 16))
