@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nnhost.bisect import Course
+from nnhost.bisect import Course, _flags
 from nnhost.boards import get
 from nnhost.build import platformio_ini
 from nnhost.generate import prepare
-from nnhost.link import Flag, Session, messages, state_digest
+from nnhost.link import Session, messages, state_digest
 from nnhost.link.frames import DELIMITER, Frame, FrameError, _checksum, decode, encode
 from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import load_project
@@ -124,8 +124,7 @@ def test_malformed_frames_do_no_harm(name: str, tmp_path: Path) -> None:
                 rejected += 1
             assert session.verify().crc == state_digest(course.state(step - 1))
             visit = course.visit(step)
-            flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
-            report = session.step(step, flags, course.sample(visit))
+            report = session.step(step, _flags(visit), course.sample(visit))
             assert report == course.reports[step - 1]
         assert session.read_state() == course.state(STEPS)
     assert rejected == FRAMES // STEPS * STEPS
