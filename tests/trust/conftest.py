@@ -44,6 +44,22 @@ test = 0
 """
 
 
+#: Parts of the state come from the host, every third step.
+WRITTEN = """
+[net]
+hidden = [2]
+loss = "mse"
+[train]
+lr = 0.05
+epochs = 9
+optimizer = "kfac"
+kfac_every = 3
+[data]
+source = "xor"
+test = 0
+"""
+
+
 @dataclass(frozen=True)
 class Bench:
     """A net, its firmware, and what an undisturbed training comes to."""
@@ -81,3 +97,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return _bench(tmp_path_factory.mktemp("small"), SMALL)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return _bench(tmp_path_factory.mktemp("written"), WRITTEN)

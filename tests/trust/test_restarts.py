@@ -1,4 +1,4 @@
-"""A board whose supply fails ends where an undisturbed one does."""
+"""A board whose supply fails, or whose cable is out, ends where an undisturbed one does."""
 
 from __future__ import annotations
 
@@ -6,50 +6,67 @@ import pytest
 
 from nnhost.twin import Twin
 
+HOW = ("listening", "answering", "unplugged")
+#: The first request that it may happen to: a board that cannot be greeted is not trained.
+FIRST = {"listening": 1, "answering": 1, "unplugged": 2}
 
-@pytest.fixture
-def train(small, tmp_path):
-    """Trains so many steps, while the supply fails at these requests: before the board hears them,
-    or in its answers. The number of requests."""
-    world = small.world()
-    twin = Twin(small.network, "host", world.connect, tmp_path, clock=world.clock)
 
-    def train(steps, *kills, in_answer=False):
+def trainer(bench, folder):
+    """Trains so many steps, while the supply fails at these requests, before the board hears them
+    or in its answers, or the cable is out. The number of requests."""
+    world = bench.world()
+    twin = Twin(bench.network, "host", world.connect, folder, clock=world.clock)
+
+    def train(steps, *kills, how=""):
         left = list(kills)
 
         def at_frame(number):
             if left and number == left[0]:
                 left.pop(0)
-                if in_answer:
+                if how == "answering":
                     world.answer_cut = True
-                else:
+                elif how == "listening":
                     world.restart()
+                else:
+                    world.unplug()
 
         twin.close()
         world.board.power()
         world.frames, world.at_frame = 0, at_frame
         result = twin.train(steps=steps, score=False)
         assert twin.position().step == steps
-        assert result.digest == small.reference(steps).digest, kills
-        assert result.losses.tolist() == small.reference(steps).losses.tolist()
+        assert result.digest == bench.reference(steps).digest, kills
+        assert result.losses.tolist() == bench.reference(steps).losses.tolist()
         return world.frames
 
     return train
 
 
-@pytest.mark.parametrize("in_answer", [False, True])
-def test_at_every_frame(train, in_answer):
+@pytest.fixture
+def train(small, tmp_path):
+    return trainer(small, tmp_path)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_at_every_frame_where_the_host_writes_too(written, tmp_path, how):
+    train = trainer(written, tmp_path)
+    for frame in range(FIRST[how], train(11) + 1):
+        train(11, frame, how=how)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_at_every_frame(train, how):
     frames = train(32)
     assert frames == 40
-    for frame in range(1, frames + 1):
-        assert train(32, frame, in_answer=in_answer) > frames
+    for frame in range(FIRST[how], frames + 1):
+        assert train(32, frame, how=how) > frames
 
 
-@pytest.mark.parametrize("in_answer", [False, True])
-def test_at_every_pair_of_frames(train, in_answer):
+@pytest.mark.parametrize("how", HOW)
+def test_at_every_pair_of_frames(train, how):
     """The second of a pair may hit what the host does about the first."""
     frames = train(8)
     assert frames == 15
-    for first in range(1, frames + 1):
-        for second in range(first + 1, train(8, first, in_answer=in_answer) + 1):
-            train(8, first, second, in_answer=in_answer)
+    for first in range(FIRST[how], frames + 1):
+        for second in range(first + 1, train(8, first, how=how) + 1):
+            train(8, first, second, how=how)
