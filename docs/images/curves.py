@@ -24,7 +24,14 @@ FIGURES = {
             "relu": ["net.activation=relu"],
         },
     ),
-    "exploding": ("training", {"as it is": [], "clip_value = 0.1": ["train.clip_value=0.1"]}),
+    "exploding": (
+        "training",
+        {
+            "as it is": [],
+            "clip_value = 0.1": ["train.clip_value=0.1"],
+            "clip_norm = 2": ["train.clip_norm=2"],
+        },
+    ),
     "overfitting": (
         "validation",
         {

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnhost.augment import Augmentation
 from nnhost.boards import Board
@@ -24,7 +26,7 @@ from nnhost.data import Dataset, load
 from nnhost.emit_c import Function, c_name, declaration, literal, loop, sections, table_definition
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
-from nnhost.errors import NnhostError
+from nnhost.errors import CapacityError, NnhostError
 from nnhost.faults import injected
 from nnhost.ir import C_TYPES, Buffer, Interval, Program, Var, c_type
 from nnhost.kernels import RULES
@@ -195,6 +197,13 @@ def board_sources(network: Network, board: Board) -> dict[str, str]:
     files = sources(network.plan, program, target, network)
     files["nn_messages.h"] = messages_header()
     if network.standalone:
+        taken = len(network.train) * row_bytes(network.train)
+        if taken > board.flash.size:
+            raise CapacityError(
+                f"{board.name}: the training rows take {taken:,} bytes,"
+                f" and its flash has {board.flash.size:,}",
+                help='set delivery = "stream" in [data], or use fewer rows',
+            )
         files["nn_data.c"] = data_file(network, program, target)
     return files
 
@@ -482,29 +491,36 @@ def _accessors(plan: Plan, program: Program, target: Target) -> list[str]:
 # ---- data in flash ------------------------------------------------------------------------------
 
 
-def _columns(samples: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    target = samples.target.reshape(len(samples), -1)
-    return np.concatenate([samples.x, target], axis=1)
+def _groups(samples: Samples) -> tuple[list[NDArray[Any]], list[int], list[int]]:
+    """Inputs and targets of all rows, the least value of each and the bits that all need."""
+    groups = [samples.x, samples.target.reshape(len(samples), -1)]
+    least = [int(g.min()) for g in groups]
+    widths = [(int(g.max()) - low).bit_length() for g, low in zip(groups, least, strict=True)]
+    return groups, least, widths
 
 
-def packed_rows(samples: Samples) -> tuple[list[int], list[int], list[bytes]]:
-    """Rows as bit strings: per column the least value and a width in bits, then each row's bytes.
+def row_bytes(samples: Samples) -> int:
+    """Bytes of a row as `packed_rows` packs it."""
+    groups, _, widths = _groups(samples)
+    bits: int = sum(g.shape[1] * width for g, width in zip(groups, widths, strict=True))
+    return max(1, -(-bits // 8))
+
+
+def packed_rows(samples: Samples) -> tuple[list[int], list[int], NDArray[np.uint8]]:
+    """Rows as bit strings: per group the least value and a width in bits, then (N, bytes).
 
     Inputs share one width and offset, as do targets. A value is written low bit first.
     """
-    n = samples.x.shape[1]
-    table = _columns(samples)
-    groups = [table[:, :n], table[:, n:]]
-    least = [int(g.min()) for g in groups]
-    widths = [int(g.max() - g.min()).bit_length() for g in groups]
-    rows = []
-    for row in table:
-        bits, at = 0, 0
-        for column, value in enumerate(row):
-            group = int(column >= n)
-            bits |= (int(value) - least[group]) << at
-            at += widths[group]
-        rows.append(bits.to_bytes(max(1, (at + 7) // 8), "little"))
+    groups, least, widths = _groups(samples)
+    bits = []
+    for group, low, width in zip(groups, least, widths, strict=True):
+        values = (group.astype(np.int32) - low).astype(np.uint16)[:, :, None]
+        found = values >> np.arange(width, dtype=np.uint16) & 1
+        bits.append(found.astype(np.uint8).reshape(len(samples), group.shape[1] * width))
+    joined = np.concatenate(bits, axis=1)
+    rows = np.zeros((len(samples), row_bytes(samples)), np.uint8)
+    packed = np.packbits(joined, axis=1, bitorder="little")
+    rows[:, : packed.shape[1]] = packed
     return least, widths, rows
 
 

@@ -163,7 +163,7 @@ def title(network: Network) -> str:
     """The net in a few words: digits 64-16-10, q8, sgd."""
     plan = network.plan
     sizes = "-".join(map(str, plan.sizes))
-    name = Path(network.project.data.source).name
+    name = (network.project.root / network.project.data.source).resolve().name
     return f"{name} {sizes}, {plan.preset.name}, {plan.optimizer}"
 
 

@@ -40,7 +40,7 @@ def test_the_generated_c_is_as_reviewed(name: str) -> None:
 
 def test_generation_is_reproducible() -> None:
     def files() -> dict[str, str]:
-        network = prepare(load_project(examples_dir() / "digits", ["data.delivery=flash"]))
+        network = prepare(load_project(examples_dir() / "iris", ["data.delivery=flash"]))
         return board_sources(network, boards.get("simstc8"))
 
     first = files()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from helpers.drawn_nets import draw
 
-from nnhost import simulate
 from nnhost.boards import get
 from nnhost.data import load
 from nnhost.errors import CapacityError, UsageError
@@ -86,11 +85,13 @@ def test_a_bound_that_cannot_be_proven_names_the_tensor(monkeypatch: pytest.Monk
         lower(wide)
 
 
-def test_a_state_beyond_the_links_addresses_is_refused_by_boards_alone() -> None:
-    project = load_project(examples_dir() / "digits", ["net.hidden=[512]"])
-    with pytest.raises(CapacityError, match="the training state has 76826 bytes, 11291 more"):
-        board_sources(prepare(project), get("host"))
-    assert simulate(project, engine="native", steps=3).steps == 3
+def test_rows_that_no_flash_holds_are_refused_before_they_are_packed() -> None:
+    project = load_project(
+        examples_dir() / "mnist",
+        ["data.delivery=flash", "data.augment={}", "data.validation=0", "train.early_stopping=0"],
+    )
+    with pytest.raises(CapacityError, match="the training rows take 314,000 bytes, and its flash"):
+        board_sources(prepare(project), get("qemu-m0"))
 
 
 def test_every_drawn_net_keeps_its_samples_in_their_formats() -> None:
