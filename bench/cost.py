@@ -52,6 +52,7 @@ NETS: dict[str, tuple[str, ...]] = {
     "iris 4-8-3 q16 SGD, batch norm, batch 8": (
         "iris", "net.preset=q16", "net.batch_norm=true", "train.batch=8",
     ),
+    "iris 4-8-3 q8 Adam": ("iris", "train.optimizer=adam", "train.lr=0.00390625"),
     "iris 4-8-3 q8 K-FAC": ("iris", "train.optimizer=kfac"),
 }  # fmt: skip
 BOUND = 0.05

@@ -23,6 +23,7 @@ from nnhost.errors import NnhostError
 from nnhost.files import write_atomically
 from nnhost.generate import Network, Target
 from nnhost.ir import Buffer
+from nnhost.link.digest import STEPS_A_SLICE
 from nnhost.machine.mcs51 import Mcs51
 from nnhost.machine.thumb import Thumb
 from nnhost.simulation import rehearse
@@ -151,10 +152,11 @@ def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float
 
 
 def _sampled(simulator: Simulator, network: Network) -> Iterator[tuple[Visit, _State]]:
-    """Steps of a rehearsal, evenly spread over places in a batch, with the state before each."""
+    """Steps of a rehearsal, evenly spread over places in a batch and between digests, with the
+    state before each."""
     steps = _length(network)
     stride = max(1, steps // SAMPLED)
-    while math.gcd(stride, network.plan.batch) > 1:
+    while math.gcd(stride, network.plan.batch * STEPS_A_SLICE) > 1:
         stride += 1
     before: _State = {}
     for visit, _ in rehearse(simulator, network, steps):
@@ -168,10 +170,10 @@ def _length(network: Network) -> int:
 
 
 def _digests(machine: Mcs51 | Thumb, step: int) -> int:
-    """The digests that follow a step, unless the firmware trains by itself."""
-    if "nn_digest_slice" not in machine.symbols:
+    """The digests that follow some steps, unless the firmware trains by itself."""
+    if step % STEPS_A_SLICE or "nn_digest_slice" not in machine.symbols:
         return 0
-    return machine.call("nn_digest_trace") + machine.call("nn_digest_slice", step % 256)
+    return machine.call("nn_digest_trace") + machine.call("nn_digest_slice", step)
 
 
 def _put(memory: bytearray, begin: int, buffer: Buffer, values: object) -> None:
