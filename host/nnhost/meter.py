@@ -22,6 +22,7 @@ class Run:
     """A training run that is about to begin.
 
     `claim`: what is true of a step that was compared and found equal; empty where nothing is.
+    `losses`: of the steps that were made before, shape (steps,).
     """
 
     net: str
@@ -30,6 +31,7 @@ class Run:
     total: int
     claim: str = ""
     counters: Callable[[], Counters | None] = no_counters
+    losses: Sequence[float] = ()
 
     @property
     def epochs(self) -> int:
@@ -49,10 +51,13 @@ class Meter:
         self.epoch_loss = 0.0
         """mean of the last epoch that has ended"""
         self._clock = clock
-        self._marks = deque([(clock(), 0)], maxlen=21)
+        self._marks = deque([(clock(), len(run.losses))], maxlen=21)
         self._right: deque[bool] = deque(maxlen=200)
         self._recent: deque[float] = deque(maxlen=max(1, min(run.rows, 200)))
         self._epoch_sum = 0.0
+        if run.losses:
+            made = len(run.losses)
+            self.add(Progress(made, -(-made // run.rows), run.losses[-1], None), run.losses)
 
     def add(self, progress: Progress, losses: Sequence[float] = ()) -> bool:
         """Take a step in, or all those of `losses`; tells whether an epoch ended meanwhile."""

@@ -376,9 +376,10 @@ def summary(meter: Meter, result: Result) -> RenderableType:
         lines += [_scores(result), ""]
         if ending := ending_text(result):
             lines.append(Text(ending, "yellow"))
-    pace = result.steps / result.seconds if result.seconds > 0 else 0.0
+    made = result.steps - len(run.losses)
+    pace = made / result.seconds if result.seconds > 0 else 0.0
     lines.append(
-        f"{result.steps:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
+        f"{made:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
         f"mean loss of the last epoch {result.loss:.4f}"
     )
     if run.claim:

@@ -79,7 +79,8 @@ def watch(
     ):
         claim = "as simulated" if network.standalone else "bit-exact"
         view.begin(Run(
-            title(network), board.name, network.plan.rows, total, claim, lambda: twin.counters
+            title(network), board.name, network.plan.rows, total, claim, lambda: twin.counters,
+            start.losses.tolist() if start else (),
         ))  # fmt: skip
         if resume and saved.damaged(folder):
             view.tell(f"{folder / saved.NAME} is damaged: the one saved before is taken")

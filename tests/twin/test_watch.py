@@ -378,3 +378,17 @@ def test_a_process_cannot_count(call, benches, network):
     assert code == 2
     assert err.startswith("error: host is a process, which counts no cycles\nhelp: nnhost bench")
     assert event["event"] == "error"
+
+
+def test_a_run_goes_on(call, plugged, project, tmp_path):
+    """Rates and mean losses are those of the run, not of what is left of it."""
+    call("watch", "--steps", "50")
+    code, (resumed, *steps, done), err = call("watch", "--resume")
+    reference = simulate(project)
+    assert code == 0
+    assert resumed == {"event": "resumed", "step": 50, "why": ""}
+    assert [e["step"] for e in steps] == list(range(51, 121))
+    assert (done["digest"], done["steps"]) == (reference.digest, 120)
+    assert "resumed at step 50" in err
+    assert "70 steps in" in err
+    assert f"mean loss {reference.losses[48:52].mean():.4f}" in err
