@@ -218,6 +218,21 @@ def test_nesterov_looks_ahead(batch: int) -> None:
     assert kept == pytest.approx(w + beta * v, rel=1e-12)
 
 
+def test_adam_is_that_of_kingma_and_ba() -> None:
+    """As published, with averages that start at 0 and a correction of their bias."""
+    data = dataset(1, 1, 1, "regression", "z-score")
+    p = plan(data, "q16", "mse", [], [], optimizer="adam", lr=0.125, beta1=0.8, beta2=0.95)
+    net = Reference(p)
+    w, m, v = np.zeros(2), np.zeros(2), np.zeros(2)  # weight and bias
+    for t in range(1, 7):
+        x = np.array([data.x_train[t, 0], 1.0])
+        g = 2 * (w @ x - data.y_train[t, 0]) * x
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
+        w = w - 0.125 * (m / (1 - 0.8**t)) / np.sqrt(v / (1 - 0.95**t))
+        net.step(data.x_train[t], data.y_train[t])
+    assert [net.weights[0][0, 0], net.biases[0][0]] == pytest.approx(w, rel=1e-12)
+
+
 @pytest.mark.parametrize("lr", [0.3, 0.1, 0.013])
 def test_learning_rate_is_near_what_was_asked(lr: float) -> None:
     data = dataset(1, 4, 3, "classification", "z-score")
