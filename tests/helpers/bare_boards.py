@@ -57,6 +57,8 @@ def parse(text: str) -> Trained:
     losses: list[int] = []
     for line in text.splitlines():
         fields = dict(part.split(":", 1) for part in line.split("\t"))
+        if "program" in fields:
+            continue
         if "done" in fields:
             assert int(fields["done"]) == len(losses)
             return Trained(tuple(losses), int(fields["digest"], 16))
