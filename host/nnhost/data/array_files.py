@@ -137,9 +137,8 @@ def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
     if len(x) != len(y):
         raise NnhostError(f"{source}: {len(x)} samples, but {len(y)} labels")
     shape = x.shape[1:] if x.ndim in (3, 4) else ()
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # a long double too large becomes infinite, then refused
+    # A long double too large becomes infinite, and so refused, as is what is no number.
+    with np.errstate(over="ignore", invalid="ignore"):
         x = x.reshape(len(x), -1)
         x = x if x.dtype == np.uint8 else x.astype(np.float64)
         y = y.ravel() if y.shape[1:] == (1,) else y
