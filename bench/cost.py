@@ -2,8 +2,8 @@
 
     python bench/cost.py [--net NAME]... [--board B]...
 
-Ten nets on a board of each family: what `build` finds in the firmware, and what the board counts
-itself in as many training steps (`nnhost bench`). Writes bench/cost.md if all are asked for; the
+A dozen nets on a board of each family: what `build` finds in the firmware, and what the board
+counts in as many training steps (`nnhost bench`). Writes bench/cost.md if all are asked for; the
 exit code is 1 where a figure is off by more than 5 %.
 """
 
@@ -25,7 +25,7 @@ from nnhost.project import create_project, load_project
 PAGE = Path(__file__).with_name("cost.md")
 BOARDS = ("sim8052", "qemu-m0", "qemu-m3", "qemu-m4", "qemu-m55")
 MOMENTUM = ("train.optimizer=momentum", "train.lr=0.00390625")
-#: Name -> example and settings: both presets, all kinds of layers, sizes that kernels cut up.
+#: Name -> example and settings: both presets, most optimizers, sizes that kernels cut up.
 NETS: dict[str, tuple[str, ...]] = {
     "xor 2-4-1 q8 SGD": ("xor",),
     "iris 4-7-3 q8 SGD tanh": ("iris", "net.hidden=[7]", 'net.activation="tanh"'),
