@@ -7,7 +7,7 @@ x is shifted by pairs of bits until it has 15 or 16; of these a table knows the 
 from __future__ import annotations
 
 from nnhost.fixed import nearest
-from nnhost.ir import Expr, Interval, clamp, maximum, minimum, sel, table, wrap
+from nnhost.ir import Expr, Interval, clamp, length, maximum, minimum, sel, table
 
 #: 1 / sqrt(i / 16) * 2^15 for i = 16..64, the first of which is one less: 16 bits with a sign.
 _ROOTS = table(
@@ -21,13 +21,7 @@ _BETWEEN = 10
 
 def root_shift(x: Expr) -> Expr:
     """s, so that x is 4^s times 1..4: 0..15 for x in 1..2^32 - 1; 0 for 0."""
-    left, shift = x, wrap(0)
-    for bits in (16, 8, 4, 2):
-        most = (1 << bits) - 1
-        large = left > most
-        left = sel(large, left >> bits, minimum(left, most))
-        shift = shift + sel(large, bits // 2, 0)
-    return shift
+    return (maximum(length(x), 1) - 1) >> 1
 
 
 def reciprocal_root(x: Expr, shift: Expr) -> Expr:
