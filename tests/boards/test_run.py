@@ -42,8 +42,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 lines = [power_on(get(name), Path(image)) for name, image in zip(sys.argv[1::2], sys.argv[2::2])]
 for line in lines:
     await_byte(line, b"\\n")
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     for line in lines:
