@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,18 +64,23 @@ def unsound(rng: random.Random, session: Session, size: int) -> bytes:
     return sealed(bytes(body))
 
 
-class Odd(messages.Message, number=0x7F):
+@cache
+def kind_of(number: int) -> type[messages.Message]:
+    """A message of this type on the wire, whose payload is any bytes."""
+
+    @dataclass(frozen=True)
+    class Odd(messages.Message, number=number):
+        payload: messages.Rest
+
+    return Odd
+
+
+def odd(number: int, payload: bytes) -> messages.Message:
     """A message of any type, with any payload."""
-
-    def __init__(self, number: int, payload: bytes) -> None:
-        self.NUMBER = number  # type: ignore[misc]
-        self.payload = payload
-
-    def pack(self) -> bytes:
-        return self.payload
+    return kind_of(number).unpack(payload)
 
 
-def impossible(rng: random.Random, session: Session, step: int) -> Odd:
+def impossible(rng: random.Random, session: Session, step: int) -> messages.Message:
     """A request of the session's that cannot be carried out."""
     state, sample = session.welcome.state_bytes, session.welcome.sample_bytes
     noise = rng.randbytes(rng.randint(1, 8))
@@ -82,17 +89,17 @@ def impossible(rng: random.Random, session: Session, step: int) -> Odd:
     beyond = rng.choice((sample, sample + 1, 0xFFFF)).to_bytes(2, "little")
     kind = messages
     return rng.choice((
-        Odd(rng.randint(len(messages.REQUESTS) + 1, 0x7F), noise),
-        Odd(kind.Step.NUMBER, wrong_step + b"\7" + b"\0\0" + noise),
-        Odd(kind.Step.NUMBER, (step + 1).to_bytes(4, "little") + b"\7" + beyond + noise),
-        Odd(kind.Step.NUMBER, noise[:6]),
-        Odd(kind.Sample.NUMBER, beyond + noise),
-        Odd(kind.Evaluate.NUMBER, beyond + noise),
-        Odd(kind.Write.NUMBER, far + noise),
-        Odd(kind.Write.NUMBER, noise[:3]),
-        Odd(kind.Read.NUMBER, far + b"\x10"),
-        Odd(kind.Read.NUMBER, b"\0\0\0\0" + rng.choice((b"\0", b"\xff"))),
-        Odd(kind.Resume.NUMBER, noise[:3]),
+        odd(rng.randint(len(messages.REQUESTS) + 1, 0x7F), noise),
+        odd(kind.Step.NUMBER, wrong_step + b"\7" + b"\0\0" + noise),
+        odd(kind.Step.NUMBER, (step + 1).to_bytes(4, "little") + b"\7" + beyond + noise),
+        odd(kind.Step.NUMBER, noise[:6]),
+        odd(kind.Sample.NUMBER, beyond + noise),
+        odd(kind.Evaluate.NUMBER, beyond + noise),
+        odd(kind.Write.NUMBER, far + noise),
+        odd(kind.Write.NUMBER, noise[:3]),
+        odd(kind.Read.NUMBER, far + b"\x10"),
+        odd(kind.Read.NUMBER, b"\0\0\0\0" + rng.choice((b"\0", b"\xff"))),
+        odd(kind.Resume.NUMBER, noise[:3]),
     ))  # fmt: skip
 
 

@@ -69,6 +69,13 @@ def test_weights_are_there_as_reals_and_as_integers(network, trained, pull, boar
     assert "velocity1" not in file
 
 
+def computed(file, x):
+    """The logits (N, K) of samples x (N, n) by the weights in a file, two hidden layers of tanh."""
+    for n in (1, 2):
+        x = np.tanh(x @ file[f"weight{n}"].T + file[f"bias{n}"])
+    return x @ file["weight3"].T + file["bias3"]
+
+
 def test_batch_norm_is_folded_into_the_weights():
     """The layers alone, without normalisation, compute what the trained net computes."""
     overrides = ["net.batch_norm=true", "net.hidden=[6, 5]", "net.activation=tanh",
@@ -81,10 +88,7 @@ def test_batch_norm_is_folded_into_the_weights():
     simulator.set_state(state)
     reference.load(simulator.memory)
     x = network.plan.layers[0].input.real(network.train.x)
-    a = x
-    for n in (1, 2):
-        a = np.tanh(a @ file[f"weight{n}"].T + file[f"bias{n}"])
-    logits = a @ file["weight3"].T + file["bias3"]
+    logits = computed(file, x)
     np.testing.assert_allclose(logits, reference.forward(x)[1][-1], atol=1e-12)
     samples = zip(network.train.x, network.train.target, strict=True)
     board = [simulator.evaluate(x, y).prediction for x, y in samples]
@@ -100,10 +104,7 @@ def test_pulled_weights_contain_what_dropout_keeps():
     simulator.set_state(state)
     reference.load(simulator.memory)
     x = network.plan.layers[0].input.real(network.train.x)
-    a = x
-    for n in (1, 2):
-        a = np.tanh(a @ file[f"weight{n}"].T + file[f"bias{n}"])
-    logits = a @ file["weight3"].T + file["bias3"]
+    logits = computed(file, x)
     np.testing.assert_allclose(logits, reference.forward(x)[1][-1], atol=1e-12)
 
 
