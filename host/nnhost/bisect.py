@@ -661,4 +661,7 @@ def _load(path: Path) -> Evidence:
             None if made < 0 else made, str(arrays["reported"]),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no report of nnhost bisect") from None
+        raise UsageError(
+            f"{path} is no report of nnhost bisect",
+            help="the reports are .nnhost/BOARD/bisect-STEP.npz in the project's folder",
+        ) from None
