@@ -204,6 +204,7 @@ static uint8_t welcome(void) {
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STATE_BYTES, NN_STATE_BYTES);
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STEP, nn_train_steps);
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_CRC, nn_digest_state());
+    reply[AT_PAYLOAD + NN_MSG_WELCOME_WINDOW] = NN_WINDOW;
     for (i = 0U; (name[i] != '\0') && (size < NN_ANSWER); i++) {
         reply[AT_PAYLOAD + size] = (uint8_t)name[i];
         size++;

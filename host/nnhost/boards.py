@@ -114,6 +114,8 @@ class Board:
     """most bytes in the payload of a request on the link"""
     answer: int
     """and in that of an answer"""
+    window: int
+    """requests that it takes before it has answered the first"""
     internal: int | None
     """bytes of idata for the net's buffers; None where there is one RAM"""
     flash: Memory
@@ -224,6 +226,7 @@ def _read(path: Path) -> Board:
         baud=record["baud"],
         payload=record["payload"],
         answer=record["answer"],
+        window=record.get("window", 1),
         internal=record.get("internal"),
         flash=memories.pop("flash"),
         ram=memories,

@@ -65,6 +65,7 @@ class Target:
     kernels: str = ""
     writer: type[Function] = Function
     external: int = 0
+    window: int = 1
 
     @classmethod
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
@@ -73,6 +74,7 @@ class Target:
         return cls(
             board.name, board.payload, board.answer, board.baud, board.clock, board.internal,
             standalone, standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
+            window=board.window,
         )  # fmt: skip
 
     @property
@@ -254,6 +256,7 @@ def config_file(
         ("NN_BOARD", f'"{target.name}"', "name in HELLO"),
         ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a request's payload"),
         ("NN_ANSWER", f"{target.answer}U", "and in an answer's"),
+        ("NN_WINDOW", f"{target.window}U", "requests taken before the first is answered"),
         ("NN_BAUD", f"{target.baud}UL", "of the UART"),
         ("NN_CLOCK_HZ", f"{target.clock}UL", "of the chip"),
         ("NN_STATE_BYTES", f"{state}U", "weights, slots, order, generator"),

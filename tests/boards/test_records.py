@@ -28,6 +28,7 @@ def test_a_record_holds_together(name: str) -> None:
     assert (board.kind == "real") == (board.runner.type == "serial")
     assert (board.status == "simulated") == (board.kind == "virtual")
     assert PAYLOAD_LEAST <= board.answer <= board.payload <= PAYLOAD_MOST
+    assert board.window in ((1,) if board.family == "mcs51" else (1, 2))
     assert len(name.encode("ascii")) <= 16  # as HELLO carries it
     for port in board.ports:
         assert list((firmware_dir() / "ports" / port).glob("*.c"))

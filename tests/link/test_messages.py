@@ -38,7 +38,7 @@ def test_the_document_lists_the_declared_messages():
 def test_the_document_holds_the_vectors():
     frames = [
         (0, messages.Hello()),
-        (0, messages.Welcome(0xEFFD, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, b"test-board")),
+        (0, messages.Welcome(0x56DD, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, b"test-board")),
         (1, messages.Step(1, 7, 0, bytes([0, 0, 128, 255, 2]))),
         (1, messages.Report(1, 100000, 9, 0xBEEF, 0xFFFF)),
         (2, messages.Nak(1)),

@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, TypeVar, get_args, get_origin, get_type_
 from nnhost.link.digest import crc16
 
 #: Part of the dictionary: raised when frames or rules change though no message does.
-REVISION = 3
+REVISION = 4
 
 #: Every board takes and sends at least this many bytes of payload, and none more than the most.
 PAYLOAD_LEAST = 32
@@ -151,6 +151,7 @@ class Welcome(Message, number=0x81):
     state_bytes: U32  # the training state
     step: U32  # training steps since the reset
     crc: U16  # digest of the state
+    window: U8  # requests that it may be sent before it has answered the first
     board: Rest  # the board's name, ASCII
 
 

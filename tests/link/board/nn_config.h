@@ -11,6 +11,9 @@
 #ifndef NN_ANSWER
 #define NN_ANSWER 32U
 #endif
+#ifndef NN_WINDOW
+#define NN_WINDOW 1U
+#endif
 #ifndef NN_STANDALONE
 #define NN_STANDALONE 0
 #endif
