@@ -246,6 +246,7 @@ static uint8_t store_sample(uint8_t at, uint8_t last) {
 #if !NN_STANDALONE
 static uint8_t step(void) {
     const uint8_t flags = request[AT_PAYLOAD + NN_MSG_STEP_FLAGS];
+    uint8_t size = NN_MSG_REPORT_SIZE;
     if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
         return refuse(NN_REASON_STEP);
     }
@@ -261,20 +262,19 @@ static uint8_t step(void) {
     nn_train_step((uint8_t)((flags & NN_FLAG_FIRST) != 0U),
                   (uint8_t)((flags & NN_FLAG_LAST) != 0U));
     reply[AT_TYPE] = NN_MSG_REPORT;
-    put32(reply + AT_PAYLOAD + NN_MSG_REPORT_STEP, nn_train_steps);
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
-    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, NN_CRC_START);
-    put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE, NN_CRC_START);
     if ((flags & NN_FLAG_DIGEST) != 0U) {
-        put16(reply + AT_PAYLOAD + NN_MSG_REPORT_TRACE, nn_digest_trace());
-        put16(reply + AT_PAYLOAD + NN_MSG_REPORT_SLICE,
+        reply[AT_TYPE] = NN_MSG_AUDIT;
+        put16(reply + AT_PAYLOAD + NN_MSG_AUDIT_TRACE, nn_digest_trace());
+        put16(reply + AT_PAYLOAD + NN_MSG_AUDIT_SLICE,
               nn_digest_slice((uint16_t)(nn_train_steps & 0xFFFFUL)));
+        size = NN_MSG_AUDIT_SIZE;
     }
     if ((flags & NN_FLAG_COUNT) != 0U) {
         spent += nn_port_clock_stop();
     }
-    return NN_MSG_REPORT_SIZE;
+    return size;
 }
 #endif
 

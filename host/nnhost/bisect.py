@@ -28,7 +28,16 @@ from nnhost.errors import CapacityError, DeviceError, UsageError
 from nnhost.files import write_atomically
 from nnhost.generate import Network, board_sources, prepare
 from nnhost.ir import Buffer, Const, Draw, Expr, Load, Map, Op, Program, Reduce, Var, free, walk
-from nnhost.link import Flag, Report, Session, crc16, slice_bounds, state_digest, trace_digest
+from nnhost.link import (
+    Audit,
+    Flag,
+    Report,
+    Session,
+    crc16,
+    slice_bounds,
+    state_digest,
+    trace_digest,
+)
 from nnhost.outcome import length
 from nnhost.probe import COUNTER, Computation, computations
 from nnhost.project import Project
@@ -179,7 +188,7 @@ class Course:
         self.network = network
         self.total = total
         self.visits: list[Visit] = []
-        self.reports: list[Report] = []
+        self.reports: list[Audit] = []
         self._simulator = Simulator(network.program)
         self._simulator.reset(network.project.train.seed)
         self._kept = [self._simulator.state()]
@@ -195,7 +204,7 @@ class Course:
             part = crc16(self._simulator.part_of_state(*slice_bounds(size, visit.step)))
             trace = trace_digest(made.trace)
             self.visits.append(visit)
-            self.reports.append(Report(visit.step, made.loss, made.prediction, trace, part))
+            self.reports.append(Audit(made.loss, made.prediction, trace, part))
             if visit.step % _STRIDE == 0:
                 self._kept.append(self._simulator.state())
 

@@ -32,6 +32,7 @@ from nnhost.errors import DeviceError, DifferenceError, LostError, StalledError,
 from nnhost.generate import Network
 from nnhost.link import (
     STEPS_A_SLICE,
+    Audit,
     Counters,
     Evaluation,
     Flag,
@@ -534,12 +535,12 @@ class Twin:
             return
         self._rehearsed = visit.step
         step = make(self._simulator, self.network, visit)
-        trace = part = crc16(b"")
         if _digests(visit):
-            trace = trace_digest(step.trace)
             bounds = slice_bounds(self._state_bytes, visit.step)
-            part = crc16(self._simulator.part_of_state(*bounds))
-        self._expected = Report(visit.step, step.loss, step.prediction, trace, part)
+            digests = trace_digest(step.trace), crc16(self._simulator.part_of_state(*bounds))
+            self._expected = Audit(step.loss, step.prediction, *digests)
+        else:
+            self._expected = Report(step.loss, step.prediction)
 
     def _heard(self, visit: Visit, step: Step, line: TextStep | None) -> Outcome:
         """What the board prints of a training step; nothing if the line was lost."""

@@ -13,6 +13,7 @@ from nnhost.link.generate import messages_header
 from nnhost.link.messages import ANSWERS, REQUESTS, Flag, Objection, Reason
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+ABI = messages.abi()
 SIZES = {"B": "u8", "H": "u16", "I": "u32"}
 
 
@@ -38,10 +39,11 @@ def test_the_document_lists_the_declared_messages():
 def test_the_document_holds_the_vectors():
     frames = [
         (0, messages.Hello()),
-        (0, messages.Welcome(0x56DD, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, b"test-board")),
+        (0, messages.Welcome(ABI, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, b"test-board")),
         (1, messages.Step(1, 7, 0, bytes([0, 0, 128, 255, 2]))),
-        (1, messages.Report(1, 100000, 9, 0xBEEF, 0xFFFF)),
-        (2, messages.Nak(1)),
+        (1, messages.Report(100000, 9)),
+        (2, messages.Audit(100000, 9, 0xBEEF, 0xFFFF)),
+        (3, messages.Nak(1)),
     ]
     lines = re.findall(r"^    (00(?: [0-9a-f]{2})+ 00)$", PROTOCOL, re.MULTILINE)
     assert len(lines) == len(frames)
@@ -49,7 +51,7 @@ def test_the_document_holds_the_vectors():
         frame = Frame(message.NUMBER, 0x1234, sequence, message.pack())
         assert encode(frame).hex(" ") == line
         assert decode(bytes.fromhex(line)[1:-1]) == frame
-    assert f"{messages.abi():#06X}".replace("X", "x") in PROTOCOL
+    assert f"0x{ABI:04X}" in PROTOCOL
 
 
 def test_requests_are_numbered_without_gaps_and_no_number_twice():

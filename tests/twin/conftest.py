@@ -144,13 +144,10 @@ class FakeBoard:
         self.step_count += 1
         fault = self.faults.get(self.step_count)
         lie = fault(self) if fault else {}
-        trace, part = (
-            trace_digest(step.trace),
-            slice_digest(self.simulator.state(), self.step_count),
-        )
         if not request.flags & messages.Flag.DIGEST:
-            trace = part = 0xFFFF
-        honest = messages.Report(self.step_count, step.loss, step.prediction, trace, part)
+            return replace(messages.Report(step.loss, step.prediction), **lie)
+        part = slice_digest(self.simulator.state(), self.step_count)
+        honest = messages.Audit(step.loss, step.prediction, trace_digest(step.trace), part)
         return replace(honest, **lie)
 
     def on_evaluate(self, request: messages.Evaluate) -> messages.Message:

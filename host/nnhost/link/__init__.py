@@ -10,13 +10,14 @@ from nnhost.link.digest import (
     state_digest,
     trace_digest,
 )
-from nnhost.link.messages import Evaluation, Flag, Report, State, Welcome
+from nnhost.link.messages import Audit, Evaluation, Flag, Report, State, Welcome
 from nnhost.link.session import Counters, Session, wrong_program
 from nnhost.link.text import Text, TextDone, TextProgram, TextStep, read_text
 from nnhost.link.transport import Transport
 
 __all__ = [
     "STEPS_A_SLICE",
+    "Audit",
     "Counters",
     "Evaluation",
     "Flag",

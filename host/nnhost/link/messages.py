@@ -49,7 +49,7 @@ class Flag(IntFlag):
     COUNT = 8
     """the board's clock counts the step: see State"""
     DIGEST = 16
-    """the report has digests"""
+    """the answer is an Audit: a report with digests"""
 
 
 class Reason(IntEnum):
@@ -184,11 +184,16 @@ class Step(Message, number=0x04):
 class Report(Message, number=0x84):
     """The outcome of a training step."""
 
-    step: U32
     loss: U32  # in the program's unit
     prediction: U16  # index of the largest output
-    trace: U16  # digest of the hidden activations and logits; 0xFFFF without Flag.DIGEST
-    slice: U16  # digest of a part of the state after the step
+
+
+@dataclass(frozen=True)
+class Audit(Report, number=0x94):
+    """The same for a step with Flag.DIGEST, whose bit is in its number: with digests."""
+
+    trace: U16  # of the hidden activations and logits
+    slice: U16  # of a part of the state after the step
 
 
 @dataclass(frozen=True)
@@ -284,7 +289,7 @@ REQUESTS: tuple[type[Message], ...] = (
     Hello, Reset, Sample, Step, Evaluate, Read, Write, Resume, Verify, Restart,
 )  # fmt: skip
 ANSWERS: tuple[type[Message], ...] = (
-    Done, Welcome, Report, Evaluation, Chunk, State, Nak, Error,
+    Done, Welcome, Report, Audit, Evaluation, Chunk, State, Nak, Error,
 )  # fmt: skip
 
 

@@ -169,13 +169,15 @@ class Session:
     def step(
         self, step: int, flags: int, sample: bytes, meanwhile: Callable[[], None] = _nothing
     ) -> messages.Report:
-        """One training step; ``step`` is the board's last one + 1, ``flags`` are of ``Flag``.
+        """One training step; ``step`` is the board's last one + 1, ``flags`` are of ``Flag``. Its
+        report, with ``Flag.DIGEST`` an ``Audit``.
 
         ``meanwhile`` is called once the board has been told, while it computes.
         """
         offset = self._load(sample, messages.Step.LAYOUT.size)
         request = messages.Step(step, flags, offset, sample[offset:])
-        return self._ask(request, messages.Report, meanwhile)
+        kind = messages.Audit if flags & messages.Flag.DIGEST else messages.Report
+        return self._ask(request, kind, meanwhile)
 
     def evaluate(self, sample: bytes) -> messages.Evaluation:
         """One forward pass; nothing is trained."""
