@@ -201,17 +201,33 @@ def cases(folder: Path) -> list[Case]:
     return found
 
 
-def measure(case: Case, preset: str, tick: Callable[[], None] = lambda: None) -> Result:
-    """Train a case in a preset over all its seeds."""
+def measure(
+    case: Case,
+    preset: str,
+    tick: Callable[[], None] = lambda: None,
+    enough: Callable[[Result], bool] = lambda result: True,
+    most: int = 0,
+) -> Result:
+    """Train a case in a preset over all its seeds, and while that is not `enough`, over as many
+    again, up to `most`. `tick` is called once an epoch."""
     twins = Twins(case.project(preset))
-    pairs = np.array([
-        MEASURES[case.table](twins, twins.train(seed, tick)) for seed in range(1, case.seeds + 1)
-    ])  # fmt: skip
-    differences = pairs[:, 0] - pairs[:, 1]
+    pairs: list[tuple[float, float]] = []
+    while True:
+        for _ in range(case.seeds):
+            pairs.append(MEASURES[case.table](twins, twins.train(len(pairs) + 1, tick)))
+        result = summary(case, preset, pairs)
+        if len(pairs) >= most or enough(result):
+            return result
+
+
+def summary(case: Case, preset: str, pairs: Sequence[tuple[float, float]]) -> Result:
+    """What (integer, float32) of each seed say together."""
+    found = np.array(pairs)
+    differences = found[:, 0] - found[:, 1]
     error = differences.std(ddof=1) / math.sqrt(len(pairs)) if len(pairs) > 1 else math.nan
-    integer, real = pairs.mean(axis=0)
+    integer, real = found.mean(axis=0)
     return Result(
-        case.table, case.net, case.training, preset, case.seeds, float(real), float(integer),
+        case.table, case.net, case.training, preset, len(pairs), float(real), float(integer),
         float(differences.mean()), float(error),
     )  # fmt: skip
 
