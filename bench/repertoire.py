@@ -42,14 +42,18 @@ class Member:
     family: str
     name: str
     keys: tuple[str, ...]
+    hopeless: tuple[str, ...] = ()
+    """data sets that it does not learn in float32 either"""
 
 
+#: Units that do not die of the large first residuals of linear outputs.
+TANH = ("net.activation=tanh", "net.init=glorot")
 ADAPTIVE = [name for name, optimizer in OPTIMIZERS.items() if optimizer.adaptive]
 MEMBERS = (
     Member("activation", "hard-sigmoid", ("net.activation=hard-sigmoid", "net.init=glorot")),
     Member("activation", "hard-tanh", ("net.activation=hard-tanh", "net.init=glorot")),
-    Member("loss", "mae", ("net.loss=mae",)),
-    Member("loss", "huber", ("net.loss=huber", "train.lr=0.125")),
+    Member("loss", "mae", ("net.loss=mae", *TANH), hopeless=("digits",)),
+    Member("loss", "huber", ("net.loss=huber", "train.lr=0.125", *TANH)),
     Member("loss", "label smoothing 0.1", ("train.label_smoothing=0.1",)),
     Member("optimizer", "momentum", ("train.optimizer=momentum", "train.lr=0.00390625")),
     Member("optimizer", "nesterov", ("train.optimizer=nesterov", "train.lr=0.00390625")),
@@ -117,6 +121,11 @@ def page(results: Sequence[tuple[Member, Result]]) -> str:
         "(digits: 16), plain SGD with lr 1/32 and batch 1 where the member does not say otherwise.",
         "",
         *table(["family", "member", "data", "float32", *PRESETS], rows),
+        "Losses of the residual have hidden layers of tanh: of digits, the first residuals of ten",
+        "linear outputs leave so many ReLUs dead for ever that float32 ends at 65 to 85 % and each",
+        "rounding decides which. The absolute error of one-hot targets does not learn digits in",
+        "float32 either, 12 to 71 % by the seed: all errors weigh alike (Zhang and Sabuncu, 2018).",
+        "",
     ])  # fmt: skip
 
 
@@ -162,7 +171,10 @@ def main() -> int:
     options = parser.parse_args()
     members = [m for m in MEMBERS if not options.member or m.name in options.member]
     data = [d for d in DATA if not options.data or d[0] in options.data]
-    todo = [(m, d, p, options.seeds) for m in members for d in data for p in PRESETS]
+    todo = [
+        (m, d, p, options.seeds)
+        for m in members for d in data for p in PRESETS if d[0] not in m.hopeless
+    ]  # fmt: skip
     kept = Kept(KEPT)
     keys = [Kept.key(*cell) for cell in todo]
     with (
