@@ -206,17 +206,16 @@ def measure(
     preset: str,
     tick: Callable[[], None] = lambda: None,
     enough: Callable[[Result], bool] = lambda result: True,
-    most: int = 0,
 ) -> Result:
     """Train a case in a preset over all its seeds, and while that is not `enough`, over as many
-    again, up to `most`. `tick` is called once an epoch."""
+    again. `tick` is called once an epoch."""
     twins = Twins(case.project(preset))
     pairs: list[tuple[float, float]] = []
     while True:
         for _ in range(case.seeds):
             pairs.append(MEASURES[case.table](twins, twins.train(len(pairs) + 1, tick)))
         result = summary(case, preset, pairs)
-        if len(pairs) >= most or enough(result):
+        if enough(result):
             return result
 
 

@@ -93,12 +93,16 @@ def case(member: Member, source: str, width: int, epochs: int, seeds: int) -> Ca
     return Case(NETS, net, member.name, seeds, "iris", (*overrides, *member.keys))
 
 
-def measured(member: Member, data: tuple[str, int, int], preset: str, seeds: int) -> Result:
+def measured(
+    member: Member, data: tuple[str, int, int], preset: str, seeds: int, most: int
+) -> Result:
     """A member on a data set in a preset: more seeds where a few do not say that it is near."""
-    return measure(
-        case(member, *data, seeds), preset, most=MOST_SEEDS if seeds == SEEDS else 0,
-        enough=lambda result: abs(result.difference) <= LIMIT,
-    )  # fmt: skip
+    return measure(case(member, *data, seeds), preset, enough=lambda result: enough(result, most))
+
+
+def enough(result: Result, most: int) -> bool:
+    """Whether no more seeds are needed."""
+    return result.seeds >= most or abs(result.difference) <= LIMIT
 
 
 def page(results: Sequence[tuple[Member, Result]]) -> str:
@@ -167,6 +171,7 @@ def main() -> int:
     parser.add_argument("--member", action="append", help="a member's name (repeatable)")
     parser.add_argument("--data", action="append", help="a data set's name (repeatable)")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds a cell")
+    parser.add_argument("--most", type=int, default=MOST_SEEDS, help="seeds of a cell that differs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="cells at once")
     options = parser.parse_args()
     members = [m for m in MEMBERS if not options.member or m.name in options.member]
@@ -184,17 +189,18 @@ def main() -> int:
         task = progress.add_task("", total=len(todo))
         running = {}
         for key, cell in zip(keys, todo, strict=True):
-            if key in kept.cells:
+            if key in kept.cells and enough(kept.cells[key], options.most):
                 progress.advance(task)
             else:
-                running[pool.submit(measured, *cell)] = (key, cell)
+                running[pool.submit(measured, *cell, options.most)] = (key, cell)
         for future in as_completed(running):
             key, (member, (source, _, _), preset, _) = running[future]
             kept.add(key, future.result())
             progress.update(task, advance=1, description=f"{member.name}, {source}, {preset}")
     results = [(cell[0], kept.cells[key]) for key, cell in zip(keys, todo, strict=True)]
     text = page(results)
-    if (members, data, options.seeds) == (list(MEMBERS), list(DATA), SEEDS):
+    whole = (list(MEMBERS), list(DATA), SEEDS, MOST_SEEDS)
+    if (members, data, options.seeds, options.most) == whole:
         PAGE.write_text(text)
     print(text, end="")
     return int(any(faulty(r) for _, r in results))
