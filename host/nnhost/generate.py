@@ -151,8 +151,10 @@ class Network:
     @cached_property
     def training(self) -> int:
         """32 bits that name the training: the program, and what the host decides."""
-        seed, batch = self.project.train.seed, self.plan.batch
-        settings = f"{fingerprint(self.program)},{seed},{batch},{self.project.data.augment}"
+        train, batch = self.project.train, self.plan.batch
+        settings = f"{fingerprint(self.program)},{train.seed},{batch},{self.project.data.augment}"
+        if train.early_stopping:
+            settings += f",{train.early_stopping},{train.min_delta}"
         return zlib.crc32(self.train.block(), zlib.crc32(settings.encode()))
 
     def target(self, board: Board) -> Target:

@@ -67,10 +67,10 @@ def read_board(
         if kept is not None and kept.program != network.fingerprint:
             kept = None
         if kept is not None and board.kind == "virtual" and session.welcome.step == 0:
-            session.write_state(kept.state, kept.step)
+            session.write_state(*kept.on_board)
         state = session.read_state()
         step = session.verify().step
-    losses = kept.losses if kept is not None and kept.state == state else np.zeros(0)
+    losses = kept.losses if kept is not None and kept.on_board[0] == state else np.zeros(0)
     number = f"{network.fingerprint:08X}"
     arrays = tensors(network, state) | {
         "formats": np.str_(json.dumps(network.plan.describe())),

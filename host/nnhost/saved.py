@@ -1,15 +1,16 @@
 """What a run leaves in the project's folder: the board's state, and the losses it went through.
 
-It is saved now and then while a run goes on, so that the run can be resumed, and at its end. A
-virtual board forgets everything when it is powered off, as a real one does: `pull` puts the saved
-state back into it first. The file before the last is kept: one of the two is always whole.
+It is saved now and then while a run goes on, so that the run can be resumed, and at its end, with
+what decides on that end. A virtual board forgets everything when it is powered off, as a real one
+does: `pull` puts the saved state back into it first. The file before the last is kept: one of the
+two is always whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,23 @@ Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
+class Past:
+    """What the end of a run hangs on: `seconds` of training; `looks`: float64, (epochs, 2), the
+    mean loss and the accuracy on the validation set after each epoch, NaN for no accuracy; the
+    state after the best epoch, empty if none is to be kept."""
+
+    seconds: float = 0.0
+    looks: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
+    best_state: bytes = b""
+
+
+@dataclass(frozen=True, eq=False)
 class Saved:
     """A board's state after training step `step` of `program`; `losses`: float64, (steps,).
 
-    `training` names the training, as `Network.training` does.
+    `training` names the training, as `Network.training` does. `right`: int8, (steps,), whether each
+    sample was known before it was learned, -1 where nobody asks. `left`: the step whose state the
+    run has left on the board, of an epoch that was better than the last.
     """
 
     program: int
@@ -39,16 +53,27 @@ class Saved:
     step: int
     state: bytes
     losses: NDArray[np.float64]
+    right: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    past: Past = field(default_factory=Past)
+    left: int | None = None
+
+    @property
+    def on_board(self) -> tuple[bytes, int]:
+        """The state on the board, and its step."""
+        return (self.state, self.step) if self.left is None else (self.past.best_state, self.left)
 
 
 def save(folder: Path, saved: Saved) -> None:
     """Keep it in `folder`, and what was there before. Raises `NnhostError`: both are as before."""
+    left = [] if saved.left is None else [saved.left]
     arrays: Arrays = {
-        "program": np.uint32(saved.program),
-        "training": np.uint32(saved.training),
-        "step": np.uint32(saved.step),
+        "numbers": np.array([saved.program, saved.training, saved.step, *left], np.uint32),
         "state": np.frombuffer(saved.state, np.uint8),
         "losses": saved.losses,
+        "right": saved.right,
+        "seconds": np.float64(saved.past.seconds),
+        "looks": saved.past.looks,
+        "best_state": np.frombuffer(saved.past.best_state, np.uint8),
     }
     data = npz(arrays)
     # What is damaged must not take the place of what is whole.
@@ -75,18 +100,24 @@ def drop(folder: Path) -> None:
 def _whole(path: Path) -> Saved | None:
     """What a file holds, if that is what was written."""
     try:
-        content = path.read_bytes()
+        return parsed(path.read_bytes())
     except OSError:
         return None
+
+
+def parsed(content: bytes) -> Saved | None:
+    """What a file's content says, if it is what was written."""
     data = content[_CHECKSUM_BYTES:]
     if content[:_CHECKSUM_BYTES] != _checksum(data):
         return None
     try:
         arrays = _arrays(data)
-        state = arrays["state"].tobytes()
-        program, training, step = (int(arrays[name]) for name in ("program", "training", "step"))
-        return Saved(program, training, step, state, arrays["losses"])
-    except (ValueError, KeyError):
+        state, best_state = (arrays[name].tobytes() for name in ("state", "best_state"))
+        program, training, step, *left = arrays["numbers"].tolist()
+        past = Past(float(arrays["seconds"]), arrays["looks"], best_state)
+        losses, right = arrays["losses"], arrays["right"]
+        return Saved(program, training, step, state, losses, right, past, *left)
+    except (ValueError, TypeError, KeyError):
         return None
 
 

@@ -91,9 +91,15 @@ def _ignore(*_: object) -> None:
     pass
 
 
-def greet(line: Transport, network: Network, board: str, clock: Clock = REAL) -> Session:
+def greet(
+    line: Transport,
+    network: Network,
+    board: str,
+    clock: Clock = REAL,
+    stopping: Stopping = _never,
+) -> Session:
     """A session with the board at the end of the line, which is known to run this network."""
-    session = Session(line, clock=clock)
+    session = Session(line, clock=clock, stopping=stopping)
     session.hello()
     session.expect(network.fingerprint, board)
     return session
@@ -134,6 +140,7 @@ class Twin:
         self._simulator.reset(network.project.train.seed)
         self._transport: Transport | None = None
         self._session: Session | None = None
+        self._stopping: Stopping = _never
         self._on_resume = on_resume
         self._clock = clock
         self._unsettled = False  # while the host changes the state itself
@@ -161,53 +168,77 @@ class Twin:
         """Reset the board and train it for `epochs`, or `steps`, or as nn.toml says.
 
         With `resume`, which this program has left, go on there: from the step that the board is at
-        if it has come further, else from the state saved, which it is given. What is saved is this
-        program's. `on_checkpoint` is given what to save whenever the whole state has been compared.
+        if it has come further and nothing has been missed, else from the state saved, which it is
+        given. What is saved is this program's. `on_checkpoint` is given what to save whenever the
+        whole state has been compared, and at the end.
 
         Then read its state back and, to `score` it, let it evaluate the training and the test
         set. `on_step` is called after every step, `on_score` after every sample evaluated, with
         the numbers of samples done and to do, `on_epoch` after an epoch that nn.toml wants looked
         at. A training that has a best epoch puts its state back. Once `stopping` returns True, the
-        run ends with the step under way; its `Result` says so and has no scores.
+        run ends with the step under way; its `Result` says so and has no scores, nor a state if
+        the board is being looked for.
         """
+        self._stopping = stopping
         total = length(self.network, epochs, steps)
         losses = array("d", resume.losses if resume else ())
-        outcomes = self._listen(total) if self.network.standalone else self._lead(total, resume)
-        ending, stopped = Ending(self.network, steps, on_epoch), False
         right: list[bool | None] = []
+        if resume:
+            right += [None if known < 0 else known > 0 for known in resume.right.tolist()]
+        ending, stopped = Ending(self.network, steps, on_epoch, self._clock.now), False
+        ending.begin(resume.past if resume else None, losses)
 
         def validate() -> Score | None:
             return self._scores(("validation",), on_score, stopping).get("validation")
 
-        began = self._clock.now()
-        ending.begin()
-        for progress, error in outcomes:
-            losses.append(progress.loss)
-            right.append(progress.right)
-            on_step(progress)
-            if error:
-                raise error
-            if progress.step < self._step:  # the board has come further before
-                continue
-            if self._checked == progress.step:
-                state, numbers = self._simulator.state(), np.array(losses)
-                names = self.network.fingerprint, self.network.training
-                on_checkpoint(Saved(*names, progress.step, state, numbers))
-            stopped = stopping()
-            if stopped or ending.reached(losses, validate, self._best_state):
-                break
-        seconds = self._clock.now() - began
+        def reached(state: bytes, left: int | None = None) -> Saved:
+            names = self.network.fingerprint, self.network.training
+            known = np.array([-1 if r is None else r for r in right], np.int8)
+            numbers = np.array(losses), known
+            return Saved(*names, len(losses), state, *numbers, ending.past, left)
+
+        began = ended = self._clock.now()
         state = b""
         scores: dict[str, Score | None] = {}
-        best = None if stopped else ending.best
-        if self._session is not None:  # else it still trains, by itself
-            if best is not None and best.step < self._step:
-                self._return_to(best.step, ending.best_state)
-                place = ending.best_state, best.step
-                self._ask(lambda session: session.write_state(*place))
-            state = self._read_state()
-            if score and not stopped:
-                scores = self._scores(("train", "test"), on_score, stopping)
+        best = None
+        try:
+            outcomes = self._listen(total) if self.network.standalone else self._lead(total)
+            if not self.network.standalone:
+                for progress in self._begin(total, resume, ahead=not ending.looks):
+                    losses.append(progress.loss)
+                    right.append(progress.right)
+                    on_step(progress)
+            over = resume is not None and ending.reached(losses, validate, self._best_state)
+            stopped = resume is not None and not over and stopping()
+            for progress, error in () if over or stopped else outcomes:
+                losses.append(progress.loss)
+                right.append(progress.right)
+                on_step(progress)
+                if error:
+                    raise error
+                over = not stopping() and ending.reached(losses, validate, self._best_state)
+                stopped = not over and stopping()
+                if self._checked == progress.step:
+                    on_checkpoint(reached(self._simulator.state()))
+                if over or stopped:
+                    break
+            ended = self._clock.now()
+            best = None if stopped else ending.best
+            if self._session is not None:  # else it still trains, by itself
+                state = self._read_state()
+                last = state
+                if best is not None and best.step < self._step:
+                    self._return_to(best.step, ending.best_state)
+                    place = ending.best_state, best.step
+                    self._ask(lambda session: session.write_state(*place))
+                    state = self._read_state()
+                on_checkpoint(reached(last, best.step if best else None))
+                if score and not stopped:
+                    scores = self._scores(("train", "test"), on_score, stopping)
+        except LostError:
+            if not stopping():
+                raise
+            stopped, ended = True, self._clock.now()
         return Result(
             len(losses),
             self.network.plan.rows,
@@ -215,7 +246,7 @@ class Twin:
             scores.get("train"),
             scores.get("test"),
             True if self._compare and state else None,
-            seconds,
+            ended - began,
             state,
             stopped or (score and not scores),
             self.counters,
@@ -271,14 +302,14 @@ class Twin:
                 if self.network.standalone:
                     raise UsageError("the board trains by itself: call train() first")
                 self._transport = self._connect()
-            self._session = greet(self._transport, self.network, self.board, self._clock)
+            names = self.network, self.board
+            self._session = greet(self._transport, *names, self._clock, lambda: self._stopping())
         return self._session
 
-    def _lead(self, total: int, resume: Saved | None) -> Iterator[Outcome]:
-        """Reset the board, or resume, and stream the samples to it; the outcome of every step."""
+    def _lead(self, total: int) -> Iterator[Outcome]:
+        """Stream the samples to the board from where it is on; the outcome of every step."""
         plan = self.network.plan
         curvature = curvature_of(self.network)
-        yield from self._begin(total, resume)
         for visit in schedule(self._simulator, self.network, total, self._step):
             if curvature and curvature.due(visit.step):
                 self._refresh(curvature)
@@ -293,28 +324,32 @@ class Twin:
             right = self.network.judged(visit.row, report.prediction)
             yield self._outcome(visit, report.loss * plan.loss_scale, error, right)
 
-    def _begin(self, total: int, resume: Saved | None) -> Iterator[Outcome]:
-        """Bring board and simulator to the first step; what they have made since `resume`."""
+    def _begin(self, total: int, resume: Saved | None, *, ahead: bool) -> list[Progress]:
+        """Reset the board and the simulator, or bring them to where they `resume`; the steps that
+        the board has made since, if it may be `ahead`."""
         self._simulator.reset(self.network.project.train.seed)
         self._checked = 0
         self._advance(0)
         if resume is None:
             self._ask(lambda session: session.reset(self.network.project.train.seed), back=False)
-            return
+            return []
         self._open()
         self._return_to(resume.step, resume.state)
-        ahead = self._ask(lambda session: session.verify(), back=False)
-        if resume.step <= ahead.step <= total:
-            steps = rehearse(self._simulator, self.network, ahead.step, resume.step)
-            losses = [(visit, step.loss * self.network.plan.loss_scale) for visit, step in steps]
-            if state_digest(self._simulator.state()) == ahead.crc:
-                self._advance(ahead.step)
-                self._on_resume(ahead.step, "")
-                yield from (self._outcome(*made, None) for made in losses)
-                return
+        found = self._ask(lambda session: session.verify(), back=False)
+        if resume.step <= found.step <= (total if ahead else resume.step):
+            network, made = self.network, []
+            for visit, step in rehearse(self._simulator, network, found.step, resume.step):
+                right = network.judged(visit.row, step.prediction)
+                loss = step.loss * network.plan.loss_scale
+                made.append(self._outcome(visit, loss, None, right)[0])
+            if state_digest(self._simulator.state()) == found.crc:
+                self._advance(found.step)
+                self._on_resume(found.step, "")
+                return made
             self._return_to(resume.step, resume.state)
         self._ask(lambda session: session.write_state(resume.state, resume.step))
         self._on_resume(resume.step, "")
+        return []
 
     def _return_to(self, step: int, state: bytes) -> None:
         """Bring the simulator to where it was after a step."""
@@ -386,6 +421,8 @@ class Twin:
                 self._found += 1
                 step = self._restore(session, welcome) if back else welcome.step
             except LostError as error:
+                if self._stopping():
+                    raise
                 lost = error
             else:
                 session.counters.lost += 1

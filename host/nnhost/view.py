@@ -378,16 +378,19 @@ def summary(meter: Meter, result: Result) -> RenderableType:
             lines.append(Text(ending, "yellow"))
     made = result.steps - len(run.losses)
     pace = made / result.seconds if result.seconds > 0 else 0.0
-    lines.append(
-        f"{made:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
-        f"mean loss of the last epoch {result.loss:.4f}"
-    )
+    if result.steps:
+        lines.append(
+            f"{made:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
+            f"mean loss of the last epoch {result.loss:.4f}"
+        )
     if run.claim:
         proof = "every report and the whole state at the end are the simulator's"
         if result.exact:
             lines.append(
                 Text.assemble(("✓ ", "green"), f"bit-exact through step {result.steps:,}: {proof}")
             )
+        elif meter.exact:
+            lines.append(Text("what the board has learned in the end could not be read", "yellow"))
         else:
             lines.append(Text("not compared with the simulator", "dim"))
     if trouble := link_text(result.link):

@@ -51,13 +51,15 @@ def watch(
     folder = board_folder(project.root, board)
     start = _start(network, folder, total) if resume else None
     saved_at = clock.now()
+    unsaved: saved.Saved | None = None
     seen = Seen()
 
     def on_checkpoint(checkpoint: saved.Saved) -> None:
-        nonlocal saved_at
+        nonlocal unsaved, saved_at
+        unsaved = checkpoint
         if clock.now() - saved_at >= SAVE_PACE:
             saved.save(folder, checkpoint)
-            saved_at = clock.now()
+            unsaved, saved_at = None, clock.now()
 
     def on_step(progress: Progress) -> None:
         if progress.step == 1:
@@ -94,11 +96,8 @@ def watch(
             stopping=stopping,
             resume=start,
         )
-        if result.state:
-            at = result.kept_step
-            names = network.fingerprint, network.training
-            kept = saved.Saved(*names, at, result.state, result.losses)
-            saved.save(folder, kept)
+        if unsaved is not None:
+            saved.save(folder, unsaved)
         view.end(result)
     return result
 
@@ -112,13 +111,6 @@ def _start(network: Network, folder: Path, total: int) -> saved.Saved | None:
     again = "nnhost watch, without --resume, begins anew"
     if network.standalone:
         raise UsageError("a board that trains by itself begins anew after each reset", help=again)
-    train = network.project.train
-    if network.online:
-        raise UsageError("a run that learns online cannot be resumed", help=again)
-    if train.early_stopping or train.stop_loss or train.max_time:
-        raise UsageError(
-            "a run that early_stopping, stop_loss or max_time may end cannot be resumed", help=again
-        )
     if found is None:
         if saved.damaged(folder):
             raise UsageError(f"{folder / saved.NAME} is damaged, and none is before it", help=again)
@@ -131,7 +123,7 @@ def _start(network: Network, folder: Path, total: int) -> saved.Saved | None:
         )
     if found.training != network.training:
         raise UsageError(
-            "the run saved had another seed, batch or other samples",
+            "the run saved had another seed, batch, early_stopping, min_delta or other samples",
             help=f"put nn.toml and the data back as they were; {again}",
         )
     if found.step > total:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,58 @@ test = 0
 """
 
 
+#: Runs whose end hangs on what they have seen; the first two end early, the third does not.
+ENDINGS = {
+    "early_stopping": """
+[net]
+hidden = [3]
+[train]
+lr = 0.5
+epochs = 40
+early_stopping = 2
+min_delta = 0.001
+[data]
+source = "iris"
+test = 0.8
+validation = 0.5
+""",
+    "stop_loss": """
+[net]
+hidden = [4]
+[train]
+lr = 0.25
+epochs = 40
+stop_loss = 0.3
+schedule = "plateau"
+[data]
+source = "iris"
+test = 0.8
+""",
+    "max_time": """
+[net]
+hidden = [2]
+[train]
+lr = 0.1
+epochs = 3
+max_time = 1000
+[data]
+source = "iris"
+test = 0.8
+validation = 0.3
+""",
+    "online": """
+[net]
+hidden = [3]
+[train]
+lr = 0.1
+batch = 4
+online = true
+[data]
+source = "iris"
+""",
+}
+
+
 @dataclass(frozen=True)
 class Bench:
     """A net, its firmware, and what an undisturbed training comes to."""
@@ -97,6 +150,17 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return _bench(tmp_path_factory.mktemp("small"), SMALL)
+
+
+@pytest.fixture(scope="session")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    """A bench by the key that may end its run, or WRITTEN."""
+
+    @cache
+    def bench(key: str) -> Bench:
+        return _bench(tmp_path_factory.mktemp(key), (ENDINGS | {"kfac": WRITTEN})[key])
+
+    return bench
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -15,7 +16,12 @@ from nnhost.run.boards import board_folder
 from nnhost.view import View
 from nnhost.watch import watch
 
+from .conftest import ENDINGS
+
 KILLS = 200
+#: Killed runs of each way to end.
+RUNS = int(os.environ.get("NNHOST_KILLED_RUNS", "4"))
+ENDS = {"early_stopping": "early_stopping", "stop_loss": "stop_loss"}
 
 
 class Killed(BaseException):
@@ -33,21 +39,24 @@ class Told(View):
 
 
 @pytest.fixture
-def world(wide, tmp_path, monkeypatch):
-    """A board that stays powered on, whatever becomes of the host."""
-    world = wide.world()
-    monkeypatch.setattr("nnhost.watch.open_board", lambda *where, **how: world.connect())
-    monkeypatch.setattr("nnhost.watch.prepare", lambda project: wide.network)
-    monkeypatch.setattr("nnhost.watch.SAVE_PACE", 0.0)
-    monkeypatch.setattr("nnhost.twin.LEAST_CHECKPOINT", 5)
-    monkeypatch.setattr("nnhost.twin.CHECKPOINT", 5)
-    return world
+def powered(monkeypatch):
+    """A board of a bench that stays powered on, whatever becomes of the host."""
+
+    def powered(bench):
+        world = bench.world()
+        monkeypatch.setattr("nnhost.watch.open_board", lambda *where, **how: world.connect())
+        monkeypatch.setattr("nnhost.watch.prepare", lambda project: bench.network)
+        monkeypatch.setattr("nnhost.watch.SAVE_PACE", 0.0)
+        monkeypatch.setattr("nnhost.twin.LEAST_CHECKPOINT", 5)
+        monkeypatch.setattr("nnhost.twin.CHECKPOINT", 5)
+        return world
+
+    return powered
 
 
-@pytest.fixture
-def run(wide, tmp_path, world):
+def runner(bench, root, world):
     """Runs `watch` on that board; its result and what was told."""
-    project = replace(wide.project, root=tmp_path)
+    project = replace(bench.project, root=root)
 
     def run(*, resume=False, **length):
         told = Told()
@@ -58,20 +67,51 @@ def run(wide, tmp_path, world):
 
 
 @pytest.fixture
+def world(wide, powered):
+    return powered(wide)
+
+
+@pytest.fixture
+def run(wide, tmp_path, world):
+    return runner(wide, tmp_path, world)
+
+
+@pytest.fixture
 def folder(tmp_path):
     return board_folder(tmp_path, get("host"))
 
 
-def same(result, wide):
-    reference = wide.reference(None)
+#: What there is to be known of a run.
+FACTS = ("steps", "train", "ended_by", "looked_at", "best", "prequential")
+
+
+def same(result, bench):
+    reference = bench.reference(None)
     assert result.digest == reference.digest
     assert result.losses.tolist() == reference.losses.tolist()
-    assert (result.steps, result.train) == (reference.steps, reference.train)
+    assert [getattr(result, f) for f in FACTS] == [getattr(reference, f) for f in FACTS]
 
 
 def test_a_host_killed_anywhere(wide, world, run, folder):
     """Between any two bytes of the conversation; the board may have gone further, or restarted."""
+    kill_anywhere(wide, world, run, folder, KILLS // 2)  # each of one to three
+
+
+@pytest.mark.parametrize("key", [*ENDINGS, "kfac"])
+def test_a_host_killed_anywhere_in_a_run_that_may_end_early(
+    endings, powered, tmp_path, folder, key
+):
+    bench = endings(key)
+    world = powered(bench)
+    run = runner(bench, tmp_path, world)
+    assert run()[0].ended_by == bench.reference(None).ended_by == ENDS.get(key, "")
+    same(run(resume=True)[0], bench)  # once more, of a run that has ended
+    kill_anywhere(bench, world, run, folder, RUNS)
+
+
+def kill_anywhere(bench, world, run, folder, runs):
     chance = random.Random(5)
+    world.frames = 0
     run()
     frames = world.frames
 
@@ -79,7 +119,7 @@ def test_a_host_killed_anywhere(wide, world, run, folder):
         if number == kill:
             raise Killed
 
-    for number in range(KILLS // 2):  # each of one to three
+    for number in range(runs):
         saved.drop(folder)
         resumed = False
         for _ in range(1 + number % 3):
@@ -94,7 +134,7 @@ def test_a_host_killed_anywhere(wide, world, run, folder):
         world.at_frame = lambda number: None
         kept = saved.load(folder)
         result, told = run(resume=True)
-        same(result, wide)
+        same(result, bench)
         assert any(line.startswith("resumed at step") for line in told) == (kept is not None)
 
 

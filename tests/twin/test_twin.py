@@ -194,7 +194,35 @@ def test_it_stops_while_scoring(twin):
 def test_a_stopping_run_still_tells_of_a_difference(twin, board):
     board.faults[1] = lambda board: {"loss": 1}
     with pytest.raises(DifferenceError):
-        twin.train(stopping=lambda: True)
+        twin.train(stopping=lambda: board.step_count > 0)
+
+
+def test_a_board_that_is_gone_is_not_looked_for_once_the_run_is_stopping(network, tmp_path):
+    board, stopping = FakeBoard(network), []
+
+    def gone():
+        if board.step_count:
+            stopping.append(True)
+            raise LostError("there is no port")
+        return board
+
+    def unplug(board):
+        board.closed = True
+        raise LostError("it was unplugged")
+
+    board.faults[50] = unplug
+    kept = []
+    with Twin(network, "host", gone, tmp_path) as twin:
+        result = twin.train(stopping=lambda: bool(stopping), on_checkpoint=kept.append)
+    assert (result.stopped, result.steps, result.state, result.exact) == (True, 49, b"", None)
+    assert (kept[-1].step, len(stopping)) == (32, 1)
+
+
+def test_a_board_that_never_answers_is_not_greeted_once_the_run_is_stopping(twin, board):
+    board.read = lambda timeout: b""
+    pressed = iter([False] * 3)
+    result = twin.train(stopping=lambda: next(pressed, True))
+    assert (result.stopped, result.steps, result.state) == (True, 0, b"")
 
 
 def test_another_program_is_refused(twin, board):

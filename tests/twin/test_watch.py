@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from nnhost import saved
 from nnhost.boards import get
 from nnhost.build import Built
 from nnhost.cli import main
-from nnhost.errors import CapacityError, DeviceError
+from nnhost.errors import CapacityError, DeviceError, LostError
 from nnhost.generate import prepare
 from nnhost.simulation import simulate
-from nnhost.twin import Twin
+from nnhost.twin import NO_PROGRESS, Twin
 from nnhost.verify import Verdict, choose, exit_code, verify
 
 from .conftest import FakeBoard, TextBoard, flip
@@ -191,6 +192,29 @@ def test_ctrl_c_stops_with_the_step_under_way(call, plugged, project):
     assert "stopped after 11 of 120 steps" in err
     assert saved.load(project.root / ".nnhost" / "host").step == 11
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_the_board_is_looked_for_ends_the_run(call, plugged, project, monkeypatch):
+    def unplug(board):
+        board.closed = True
+        monkeypatch.setattr("nnhost.watch.open_board", absent)
+        raise LostError("it was unplugged")
+
+    def absent(root, record, port, seen=None):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise DeviceError("there is no port")
+
+    plugged.faults[40] = unplug
+    began = monotonic()
+    code, events, err = call("watch")
+    assert code == 130
+    assert (events[-1]["stopped"], events[-1]["steps"], events[-1]["digest"]) == (True, 39, None)
+    assert "what the board has learned in the end could not be read" in err
+    assert monotonic() - began < NO_PROGRESS / 2
+    assert saved.load(project.root / ".nnhost" / "host").step == 32
+    monkeypatch.setattr("nnhost.watch.open_board", lambda *where, **how: FakeBoard(plugged.network))
+    code, events, _ = call("watch", "--resume")
+    assert (code, events[-1]["digest"]) == (0, simulate(project).digest)
 
 
 def test_ctrl_c_twice_stops_at_once(call, plugged, project):

@@ -30,6 +30,8 @@ _SLOWEST_RETRY = 4.0  # doubling the wait for an answer stops here, seconds
 _FLOOR = 0.1  # scheduling of a busy host, latency of USB, seconds
 _MARGIN = 4.0  # times the slowest of the recent answers
 _LONGEST_DRAIN = 1.0  # a line that never falls silent is not waited for, seconds
+_FAREWELL = 2.0  # for an answer, from when the user wants to stop, seconds
+_GLANCE = 0.25  # between two looks at whether the user does, seconds
 
 _REASONS: dict[int, str] = {
     Reason.UNKNOWN: "it does not know the message",
@@ -41,6 +43,10 @@ _REASONS: dict[int, str] = {
 
 def _nothing() -> None:
     pass
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass
@@ -76,7 +82,9 @@ class Session:
 
     ``reply_timeout`` is the wait for the first answer of each kind, in seconds; later waits follow
     what was measured. ``quiet`` is the silence after which a disturbed line is taken to be idle: it
-    must exceed the time that a frame takes on the line, and the adapter's latency.
+    must exceed the time that a frame takes on the line, and the adapter's latency. Once
+    ``stopping`` returns True, a board is no longer greeted, and one that does not answer is soon
+    given up.
 
     All methods raise ``LostError`` if the board is gone, has restarted, or has failed to answer
     ``ATTEMPTS`` times in a row, and ``DeviceError`` if it refuses. After an exchange that was cut
@@ -91,10 +99,12 @@ class Session:
         reply_timeout: float = 1.0,
         quiet: float = 0.05,
         clock: Clock = REAL,
+        stopping: Callable[[], bool] = _never,
     ) -> None:
         self.counters = Counters()
         self._transport = transport
         self._clock = clock
+        self._stopping = stopping
         self._former: set[int] = set()  # sessions that this one has opened
         self._first_wait = reply_timeout
         self._quiet = quiet
@@ -305,6 +315,8 @@ class Session:
                 self._answered = kind
                 self._settled = True
                 return answer
+            if self._stopping():
+                patience = 0.0 if self._greeting else min(patience, _FAREWELL)
             if self._clock.now() - began > patience:
                 break
             self.counters.retries += 1
@@ -351,9 +363,10 @@ class Session:
         """The next bytes between delimiters; None when the time is up."""
         while not self._blocks:
             left = deadline - self._clock.now()
-            if left <= 0:
+            if left <= 0 or (self._greeting and self._stopping()):
                 return None
-            *blocks, self._partial = (self._partial + self._transport.read(left)).split(DELIMITER)
+            heard = self._transport.read(min(left, _GLANCE) if self._greeting else left)
+            *blocks, self._partial = (self._partial + heard).split(DELIMITER)
             if len(self._partial) > LARGEST:
                 blocks.append(self._partial)
                 self._partial = b""
