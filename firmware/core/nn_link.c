@@ -205,6 +205,7 @@ static uint8_t welcome(void) {
     put32(reply + AT_PAYLOAD + NN_MSG_WELCOME_STEP, nn_train_steps);
     put16(reply + AT_PAYLOAD + NN_MSG_WELCOME_CRC, nn_digest_state());
     reply[AT_PAYLOAD + NN_MSG_WELCOME_WINDOW] = NN_WINDOW;
+    reply[AT_PAYLOAD + NN_MSG_WELCOME_CAUSE] = nn_port_cause();
     for (i = 0U; (name[i] != '\0') && (size < NN_ANSWER); i++) {
         reply[AT_PAYLOAD + size] = (uint8_t)name[i];
         size++;
@@ -318,13 +319,21 @@ static uint8_t verify(void) {
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_REPEATED, repeated);
     put32(reply + AT_PAYLOAD + NN_MSG_STATE_SPENT, spent);
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_STACK, nn_port_stack());
+#if NN_FAULTS
+    put32(reply + AT_PAYLOAD + NN_MSG_STATE_SIZE, nn_port_fault());
+    return (uint8_t)(NN_MSG_STATE_SIZE + 4U);
+#else
     return NN_MSG_STATE_SIZE;
+#endif
 }
 
 /* Does what the request asks; the size of the reply's payload. */
 static uint8_t execute(void) {
     static const NN_CODE uint8_t least[NN_MSG_REQUESTS] = NN_MSG_LEAST_SIZES;
     const uint8_t type = request[AT_TYPE];
+    if (nn_port_overrun() != 0U) {
+        return refuse(NN_REASON_STACK);
+    }
     if ((type == 0U) || (type > NN_MSG_REQUESTS)) {
         return refuse(NN_REASON_UNKNOWN);
     }

@@ -13,7 +13,10 @@
 /* Clocks, and the UART at NN_BAUD, 8 data bits, no parity, 1 stop bit. The receiver is off. */
 void nn_port_init(void);
 
-/* Turns the receiver on (1) while a frame is awaited and off (0) while the board computes. */
+/*
+ * Turns the receiver on (1) while a frame is awaited and off (0) while the board computes, which
+ * is a sign of life both times: a watchdog resets the chip if it then computes for NN_WATCHDOG_MS.
+ */
 void nn_port_listen(uint8_t on);
 
 /* 1 when a byte waits to be read. */
@@ -34,6 +37,15 @@ uint32_t nn_port_clock_stop(void);
 
 /* The most bytes of the stack that have been in use since the start; 0 for a process. */
 uint16_t nn_port_stack(void);
+
+/* 0 unless the stack has reached its end, and perhaps gone over it. */
+uint8_t nn_port_overrun(void);
+
+/* Why the chip started last: NN_CAUSE_ of nn_messages.h. */
+uint8_t nn_port_cause(void);
+
+/* Where it was when a fault or a watchdog made it start again; 0: nowhere. If NN_FAULTS. */
+uint32_t nn_port_fault(void);
 
 /* Resets the chip, after the last byte has left the UART; also of a virtual board. */
 void nn_port_reset(void);

@@ -110,6 +110,8 @@ class Board:
     clock: int
     """Hz; 0 on the host"""
     baud: int
+    watchdog: int
+    """ms that a request may take before the chip resets itself; 0 where nothing does"""
     payload: int
     """most bytes in the payload of a request on the link"""
     answer: int
@@ -224,6 +226,7 @@ def _read(path: Path) -> Board:
         ports=tuple(record["ports"]),
         clock=record["clock"],
         baud=record["baud"],
+        watchdog=record.get("watchdog", 0),
         payload=record["payload"],
         answer=record["answer"],
         window=record.get("window", 1),

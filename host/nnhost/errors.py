@@ -44,6 +44,10 @@ class LostError(DeviceError):
     """The board or its line is gone, or the board has restarted; another greeting may help."""
 
 
+class RestartedError(LostError):
+    """The board has started anew, and has forgotten its session."""
+
+
 class StalledError(DeviceError):
     """Nothing has gone forward for too long, whatever was tried."""
 

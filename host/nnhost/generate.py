@@ -52,7 +52,8 @@ class Target:
     """What the generated C must know of the board. `internal`: bytes of idata for buffers, None
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
     instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps;
-    `external`: bytes of xdata if the instruction set has passes, else 0."""
+    `external`: bytes of xdata if the instruction set has passes, else 0; `watchdog`: ms, or 0;
+    `faults`: whether the chip's exceptions are caught."""
 
     name: str
     payload: int
@@ -66,6 +67,8 @@ class Target:
     writer: type[Function] = Function
     external: int = 0
     window: int = 1
+    watchdog: int = 0
+    faults: bool = False
 
     @classmethod
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
@@ -75,6 +78,7 @@ class Target:
             board.name, board.payload, board.answer, board.baud, board.clock, board.internal,
             standalone, standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
             window=board.window,
+            watchdog=board.watchdog, faults=board.family == "cortex-m",
         )  # fmt: skip
 
     @property
@@ -271,6 +275,10 @@ def config_file(
         ("NN_BATCH", f"{plan.batch}U", "rows a batch"),
         *((name.upper(), "1", "is called") for name in kernels),
     ]
+    if target.watchdog:
+        defines.append(("NN_WATCHDOG_MS", f"{target.watchdog}UL", "that a request may take"))
+    if target.faults:
+        defines.append(("NN_FAULTS", "1", "exceptions are caught, and where they struck is told"))
     if planes:
         defines += [
             ("NN_PLANES", f"{planes.planes}", "of parameters and slots"),

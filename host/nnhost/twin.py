@@ -28,7 +28,14 @@ from nnhost.clock import REAL, Clock
 from nnhost.curvature import Curvature, curvature_of
 from nnhost.difference import Facts, Moment, difference
 from nnhost.ending import Ending, OnEpoch
-from nnhost.errors import DeviceError, DifferenceError, LostError, StalledError, UsageError
+from nnhost.errors import (
+    DeviceError,
+    DifferenceError,
+    LostError,
+    RestartedError,
+    StalledError,
+    UsageError,
+)
 from nnhost.generate import Network
 from nnhost.link import (
     STEPS_A_SLICE,
@@ -407,6 +414,7 @@ class Twin:
         be made, or the one under way."""
         assert self._session is not None
         session, why = self._session, lost.message
+        restarted = isinstance(lost, RestartedError)
         least, longest = _BACK_OFF
         while True:
             silence = self._clock.now() - session.heard
@@ -419,14 +427,18 @@ class Twin:
             try:
                 welcome = self._find(session)
                 self._found += 1
+                restarted |= welcome.step < self._step
                 step = self._restore(session, welcome) if back else welcome.step
+                cause = session.cause() if restarted else ""
             except LostError as error:
                 if self._stopping():
                     raise
                 lost = error
+                restarted |= isinstance(lost, RestartedError)
             else:
                 session.counters.lost += 1
-                self._on_resume(step, why)
+                why = "the board has restarted" if restarted else why
+                self._on_resume(step, f"{why}: {cause}" if cause else why)
                 return step
             self._clock.sleep(least)
             least = min(2 * least, longest)

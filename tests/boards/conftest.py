@@ -14,9 +14,11 @@ import pytest
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built, compile_firmware, platformio_ini
 from nnhost.link import Transport
+from nnhost.link.generate import messages_header
 from nnhost.paths import firmware_dir
 
 ECHO = Path(__file__).parent / "echo"
+WATCHDOG_MS = 1000
 VIRTUAL = [name for name, board in BOARDS.items() if not board.official]
 
 
@@ -43,7 +45,10 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
             f"#define NN_BAUD {board.baud}UL\n"
             f"#define NN_CLOCK_HZ {board.clock}UL\n"
             f"#define NN_KERNELS 0\n"
+            f"#define NN_WATCHDOG_MS {WATCHDOG_MS}UL\n"
+            f"#define NN_FAULTS {int(board.family == 'cortex-m')}\n"
         )
+        (generated / "nn_messages.h").write_text(messages_header())
         (generated / "nn_program.h").write_text("#define NN_PROGRAM 0xEC400001UL\n")
     return root
 

@@ -9,6 +9,8 @@ import pytest
 
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built
+from nnhost.link.messages import Cause
+from nnhost.run.line import Line
 from nnhost.run.virtual import clock_units, power_on
 
 from .conftest import VIRTUAL, counted, greeting, receive
@@ -102,4 +104,53 @@ def test_the_stack_shows_how_far_it_has_grown(name: str, echo: Callable[[Board],
     shallow, deep = most(2), most(12)
     assert 4 <= shallow < deep - 20
     assert most(2) == deep
+    line.close()
+
+
+def _restarted(board: Board, line: Line) -> tuple[int, int]:
+    """Why a board says that it has started, and where it was before."""
+    assert receive(line, len(greeting(board))) == greeting(board)
+    line.write(b"S")
+    told = receive(line, 5)
+    return told[0], int.from_bytes(told[1:], "little")
+
+
+@pytest.mark.parametrize("name", [name for name in VIRTUAL if BOARDS[name].unit])
+def test_a_chip_tells_why_it_started(name: str, echo: Callable[[Board], Built]) -> None:
+    board = BOARDS[name]
+    line = power_on(board, echo(board).image)
+    # uCsim and QEMU's STM32 do not tell power-on from other resets; QEMU's nRF51 says what a
+    # micro:bit says, whose other chip resets it.
+    told = {"qemu-m0": Cause.PIN}.get(name, Cause.POWER if "cmsdk" in board.ports else 0)
+    assert _restarted(board, line) == (told, 0)
+    line.write(b"R")
+    assert _restarted(board, line) == (Cause.SOFTWARE, 0)
+    if board.family == "cortex-m":
+        line.write(b"F")
+        cause, at = _restarted(board, line)
+        assert cause == Cause.FAULT
+        assert board.flash.origin < at < board.flash.origin + board.flash.size
+    if "cmsdk" in board.ports:
+        line.write(b"H")
+        cause, at = _restarted(board, line)
+        assert cause == Cause.WATCHDOG
+        assert board.flash.origin < at < board.flash.origin + board.flash.size
+        line.write(b"R")
+        assert _restarted(board, line) == (Cause.SOFTWARE, 0)
+    line.close()
+
+
+@pytest.mark.parametrize("name", [name for name in VIRTUAL if BOARDS[name].unit])
+def test_a_stack_that_runs_out_is_seen(name: str, echo: Callable[[Board], Built]) -> None:
+    """It grows until the last of it is in use, or until it runs out of memory."""
+    board = BOARDS[name]
+    line = power_on(board, echo(board).image)
+    assert _restarted(board, line)[1] == 0
+    for depth in range(256):
+        line.write(b"OD" + bytes([depth]))
+        if receive(line, 1) != b"\0":
+            break
+        receive(line, 2)
+    else:
+        pytest.fail("it never runs out")
     line.close()

@@ -33,6 +33,7 @@ from nnhost.ir import (
 from nnhost.kernels import RULES
 from nnhost.kernels.rules import Rules, wanted_spaces
 from nnhost.layers.dense import Step, noise, spread
+from nnhost.link.generate import messages_header
 from nnhost.lower import PRNG_STATE
 from nnhost.optimizers import OPTIMIZERS
 from nnhost.paths import firmware_dir
@@ -202,7 +203,9 @@ def run_on(board: boards.Board, text: str, folder: Path) -> list[str]:
     (folder / "main.c").write_text(text)
     (folder / "nn_config.h").write_text(
         f"#define NN_CLOCK_HZ {board.clock}UL\n#define NN_BAUD {board.baud}UL\n"
+        f"#define NN_WATCHDOG_MS {board.watchdog}UL\n"
     )
+    (folder / "nn_messages.h").write_text(messages_header())
     parts = [firmware / "core", *(firmware / "ports" / p for p in board.ports)]
     record = json.loads((firmware / "boards" / f"{board.name}.json").read_text())["nnhost"]
     memories = (("FLASH", board.flash), ("RAM", board.ram["ram"]))

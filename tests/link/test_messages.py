@@ -10,7 +10,7 @@ from nnhost.link import messages
 from nnhost.link.digest import SLICES, STEPS_A_SLICE, crc16, slice_digest, state_digest
 from nnhost.link.frames import Frame, decode, encode
 from nnhost.link.generate import messages_header
-from nnhost.link.messages import ANSWERS, REQUESTS, Flag, Objection, Reason
+from nnhost.link.messages import ANSWERS, REQUESTS, Cause, Flag, Objection, Reason
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 ABI = messages.abi()
@@ -32,14 +32,14 @@ def table_row(kind):
 def test_the_document_lists_the_declared_messages():
     rows = [line for line in PROTOCOL.splitlines() if line.startswith("| 0x")]
     assert rows == [table_row(kind) for kind in (*REQUESTS, *ANSWERS)]
-    for value in (*Flag, *Reason, *Objection):
+    for value in (*Flag, *Reason, *Cause, *Objection):
         assert f"{value.name} {int(value)}" in PROTOCOL
 
 
 def test_the_document_holds_the_vectors():
     frames = [
         (0, messages.Hello()),
-        (0, messages.Welcome(ABI, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, b"test-board")),
+        (0, messages.Welcome(ABI, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, 1, b"test-board")),
         (1, messages.Step(1, 7, 0, bytes([0, 0, 128, 255, 2]))),
         (1, messages.Report(100000, 9)),
         (2, messages.Audit(100000, 9, 0xBEEF, 0xFFFF)),

@@ -120,7 +120,7 @@ class FakeBoard:
         state = self.simulator.state()
         return messages.Welcome(
             messages.abi(), self.program, 64, 64, self.sample_bytes, len(state), self.step_count,
-            state_digest(state), 1, self.name.encode(),
+            state_digest(state), 1, 0, self.name.encode(),
         )  # fmt: skip
 
     def on_reset(self, request: messages.Reset) -> messages.Message:

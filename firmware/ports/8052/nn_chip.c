@@ -7,6 +7,7 @@
 
 #include "nn_config.h"
 
+__sfr __at(0x87) PCON;
 __sfr __at(0xC8) T2CON;
 __sfr __at(0xCA) RCAP2L;
 __sfr __at(0xCB) RCAP2H;
@@ -31,6 +32,7 @@ void nn_chip_start_clock(void) { TR2 = 1; }
 void nn_chip_stop_clock(void) { TR2 = 0; }
 
 void nn_chip_reset(void) {
+    PCON = NN_PCON(NN_CAUSE_SOFTWARE);
     /* It cannot reset itself; but the start-up code sets the stack and clears all variables. */
     ((void (*)(void))0)();
 }

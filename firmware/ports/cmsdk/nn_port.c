@@ -1,11 +1,12 @@
 /*
- * The UART of Arm's MPS2 and MPS3 boards (CMSDK APB UART). The board
- * record says where it is: NN_UART_BASE, NN_UART_IRQ.
+ * The UART and the watchdog of Arm's MPS2 and MPS3 boards (CMSDK APB UART, CMSDK APB watchdog). The
+ * board record says where they are: NN_UART_BASE, NN_UART_IRQ, NN_WATCHDOG_BASE, NN_WATCHDOG_HZ.
  */
 #include "nn_port.h"
 
 #include "nn_config.h"
 #include "nn_cortex_m.h"
+#include "nn_messages.h"
 
 #define DATA NN_REGISTER(NN_UART_BASE + 0x00UL)
 #define STATE NN_REGISTER(NN_UART_BASE + 0x04UL)
@@ -13,20 +14,34 @@
 #define INTCLEAR NN_REGISTER(NN_UART_BASE + 0x0CUL)
 #define BAUDDIV NN_REGISTER(NN_UART_BASE + 0x10UL)
 
+#define WATCHDOG_LOAD NN_REGISTER(NN_WATCHDOG_BASE + 0x00UL)
+#define WATCHDOG_CONTROL NN_REGISTER(NN_WATCHDOG_BASE + 0x08UL)
+
 #define STATE_TX_FULL (1UL << 0)
 #define STATE_RX_FULL (1UL << 1)
 #define CTRL_ON 0x0BUL /* transmitter, receiver, interrupt when a byte has come */
 #define INT_RX 2UL
+#define WATCHDOG_ON 3UL /* counts; 0 the first time: NMI, 0 again: reset */
 
 void nn_port_init(void) {
     BAUDDIV = (NN_CLOCK_HZ + (NN_BAUD / 2U)) / NN_BAUD;
     CTRL = CTRL_ON;
     nn_cortex_m_expect(NN_UART_IRQ);
+    WATCHDOG_LOAD = NN_WATCHDOG_HZ / 1000U * NN_WATCHDOG_MS;
+    WATCHDOG_CONTROL = WATCHDOG_ON;
     (void)DATA; /* QEMU looks at its input when DATA is read: once now, for what came before */
 }
 
 void nn_port_listen(uint8_t on) {
-    (void)on; /* the host waits for the reply, and an overrun is a frame lost, no more */
+    /* The host waits for the reply, and an overrun is a frame lost, no more: the UART stays on. */
+    WATCHDOG_CONTROL = 0U; /* it stands still while the host is waited for, then begins anew */
+    if (on == 0U) {
+        WATCHDOG_CONTROL = WATCHDOG_ON;
+    }
+}
+
+uint8_t nn_chip_cause(void) {
+    return NN_CAUSE_POWER; /* all else leaves a note, the watchdog by its NMI */
 }
 
 uint8_t nn_port_ready(void) { return ((STATE & STATE_RX_FULL) != 0U) ? 1U : 0U; }

@@ -5,10 +5,12 @@
 
 #include "nn_config.h"
 #include "nn_cortex_m.h"
+#include "nn_messages.h"
 
 #define CLOCK(offset) NN_REGISTER(0x40000000UL + (offset))
 #define UART(offset) NN_REGISTER(0x40002000UL + (offset))
 #define TIMER0(offset) NN_REGISTER(0x40008000UL + (offset))
+#define WDT(offset) NN_REGISTER(0x40010000UL + (offset))
 #define GPIO(offset) NN_REGISTER(0x50000000UL + (offset))
 
 #define UART_IRQ 2U
@@ -18,6 +20,7 @@
 
 #define HFCLKSTART CLOCK(0x000UL)
 #define HFCLKSTARTED CLOCK(0x100UL)
+#define RESETREAS CLOCK(0x400UL) /* of POWER, which has the same address */
 #define STARTRX UART(0x000UL)
 #define STARTTX UART(0x008UL)
 #define RXDRDY UART(0x108UL)
@@ -41,11 +44,22 @@
 #define BITMODE TIMER0(0x508UL)
 #define PRESCALER TIMER0(0x510UL)
 #define CC TIMER0(0x540UL)
+#define WDT_START WDT(0x000UL)
+#define WDT_CRV WDT(0x504UL)
+#define WDT_RREN WDT(0x508UL)
+#define WDT_CONFIG WDT(0x50CUL)
+#define WDT_RR0 WDT(0x600UL)
 #define OUTSET GPIO(0x508UL)
 #define DIRSET GPIO(0x518UL)
 
 /* BAUD * 2^32 / 16 MHz; the hardware ignores the lower 12 bits, so round to them. */
 #define BAUD_SETTING ((uint32_t)((((uint64_t)NN_BAUD << 32) / 16000000U + 0x800U) & 0xFFFFF000U))
+#define WDT_RELOAD 0x6E524635UL /* written to RR0: a sign of life */
+#define WDT_HZ 32768UL
+
+#define RESETREAS_PIN (1UL << 0)
+#define RESETREAS_DOG (1UL << 1)
+
 #define ENOUGH_WAITING 100000UL /* the crystal starts within 1 ms; QEMU's never says so */
 
 static uint8_t sending; /* a byte is on its way, TXDRDY will tell its end */
@@ -79,6 +93,10 @@ void nn_port_init(void) {
     nn_cortex_m_expect(UART_IRQ);
     STARTTX = 1U;
     STARTRX = 1U;
+    WDT_CRV = (NN_WATCHDOG_MS * WDT_HZ) / 1000U;
+    WDT_RREN = 1U;
+    WDT_CONFIG = 0U; /* stands still while the core sleeps, or is halted by a debugger */
+    WDT_START = 1U;
 
     /*
      * QEMU looks at its input only when something wakes it, and STARTRX does not: a timer that
@@ -95,6 +113,19 @@ void nn_port_init(void) {
 
 void nn_port_listen(uint8_t on) {
     (void)on; /* six bytes fit the receiver, and the host waits for the reply */
+    WDT_RR0 = WDT_RELOAD;
+}
+
+uint8_t nn_chip_cause(void) {
+    const uint32_t reason = RESETREAS;
+    RESETREAS = reason; /* what is written is cleared */
+    if ((reason & RESETREAS_DOG) != 0U) {
+        return NN_CAUSE_WATCHDOG;
+    }
+    if ((reason & RESETREAS_PIN) != 0U) {
+        return NN_CAUSE_PIN;
+    }
+    return (reason == 0U) ? NN_CAUSE_POWER : NN_CAUSE_UNKNOWN;
 }
 
 uint8_t nn_port_ready(void) { return (RXDRDY != 0U) ? 1U : 0U; }

@@ -7,6 +7,7 @@
 #include "nn_chip.h"
 #include "nn_config.h"
 #include "nn_cortex_m.h"
+#include "nn_messages.h"
 
 #define USART_SR NN_REGISTER(NN_USART + 0x00UL)
 #define USART_DR NN_REGISTER(NN_USART + 0x04UL)
@@ -18,11 +19,44 @@
 #define SR_TXE (1UL << 7)
 #define CR1_ON 0x0000202CUL /* UE, RXNEIE, TE, RE */
 
+#define IWDG_KR NN_REGISTER(0x40003000UL)
+#define IWDG_PR NN_REGISTER(0x40003004UL)
+#define IWDG_RLR NN_REGISTER(0x40003008UL)
+#define IWDG_SR NN_REGISTER(0x4000300CUL)
+#define KR_START 0xCCCCUL
+#define KR_UNLOCK 0x5555UL
+#define KR_RELOAD 0xAAAAUL /* a sign of life */
+#define PR_DIVIDER 6UL     /* by 256, the most */
+#define DIVIDER 256UL
+#define ENOUGH_WAITING 100000UL /* for the new divider, five ticks of the slow oscillator */
+
+#define CSR_FORGET (1UL << 24) /* RMVF: clears those that follow */
+#define CSR_PIN (1UL << 26)
+#define CSR_POWER (1UL << 27)
+#define CSR_WATCHDOG (1UL << 29)
+
 #define DBGMCU_CR NN_REGISTER(0xE0042004UL)
 #define CR_DBG_SLEEP 1UL /* a debugger can reach the chip while it sleeps */
 
+/*
+ * The watchdog cannot be stopped. Its oscillator is a rough one: NN_WATCHDOG_MS is what passes if
+ * it is as fast as it may be.
+ */
+static void start_watchdog(void) {
+    uint32_t waited;
+    IWDG_KR = KR_START;
+    IWDG_KR = KR_UNLOCK;
+    IWDG_PR = PR_DIVIDER;
+    IWDG_RLR = ((NN_LSI_HZ_MOST / DIVIDER) * NN_WATCHDOG_MS) / 1000U;
+    for (waited = 0U; (waited < ENOUGH_WAITING) && (IWDG_SR != 0U); waited++) {
+    }
+    IWDG_KR = KR_RELOAD;
+}
+
 void nn_port_init(void) {
     nn_chip_init();
+    start_watchdog();
+    NN_DEBUG_FREEZE |= NN_DEBUG_FREEZE_IWDG;
     USART_BRR = (NN_CLOCK_HZ + (NN_BAUD / 2U)) / NN_BAUD;
     USART_CR1 = CR1_ON;
     nn_cortex_m_expect(NN_USART_IRQ);
@@ -30,13 +64,28 @@ void nn_port_init(void) {
 }
 
 void nn_port_listen(uint8_t on) {
-    (void)on; /* the host waits for the reply, and an overrun is a frame lost, no more */
+    /* The host waits for the reply, and an overrun is a frame lost, no more: the UART stays on. */
+    nn_cortex_m_tick(on); /* nobody knows how long the host lets it sleep */
+    IWDG_KR = KR_RELOAD;
+}
+
+uint8_t nn_chip_cause(void) {
+    const uint32_t flags = NN_RCC_CSR;
+    NN_RCC_CSR = flags | CSR_FORGET;
+    if ((flags & CSR_WATCHDOG) != 0U) {
+        return NN_CAUSE_WATCHDOG;
+    }
+    if ((flags & CSR_POWER) != 0U) {
+        return NN_CAUSE_POWER;
+    }
+    return ((flags & CSR_PIN) != 0U) ? NN_CAUSE_PIN : NN_CAUSE_UNKNOWN;
 }
 
 uint8_t nn_port_ready(void) { return ((USART_SR & SR_RXNE) != 0U) ? 1U : 0U; }
 
 uint8_t nn_port_read(void) {
     while ((USART_SR & SR_RXNE) == 0U) {
+        IWDG_KR = KR_RELOAD;
         nn_cortex_m_sleep(NN_USART_IRQ);
     }
     return (uint8_t)USART_DR;

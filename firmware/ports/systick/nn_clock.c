@@ -1,5 +1,6 @@
 /*
- * The stopwatch of Cortex-M chips with a SysTick: it counts the core's cycles, downwards.
+ * The stopwatch of Cortex-M chips with a SysTick: it counts the core's cycles, downwards. While the
+ * chip waits, it may be an alarm clock instead.
  */
 #include "nn_cortex_m.h"
 #include "nn_port.h"
@@ -10,6 +11,7 @@
 
 #define CSR_ON 0x5UL /* by the core's clock, without an exception */
 #define CSR_OFF 0x4UL
+#define CSR_ALARM 0x7UL         /* with an exception, which is masked, but ends a sleep */
 #define CSR_WRAPPED (1UL << 16) /* since CSR was last read or CVR was written */
 #define PERIOD (1UL << 24)
 
@@ -17,6 +19,12 @@ void nn_port_clock_start(void) {
     SYST_RVR = PERIOD - 1U;
     SYST_CVR = 0U; /* whatever is written sets it to 0; the first count reloads it */
     SYST_CSR = CSR_ON;
+}
+
+void nn_cortex_m_tick(uint8_t on) {
+    SYST_RVR = PERIOD - 1U;
+    SYST_CVR = 0U;
+    SYST_CSR = (on != 0U) ? CSR_ALARM : CSR_OFF;
 }
 
 uint32_t nn_port_clock_stop(void) {

@@ -10,6 +10,7 @@ from nnhost.link.messages import (
     PAYLOAD_LEAST,
     PAYLOAD_MOST,
     REQUESTS,
+    Cause,
     Flag,
     Message,
     Objection,
@@ -50,7 +51,7 @@ def messages_header() -> str:
         _define("MSG_REQUESTS", f"{len(REQUESTS)}U"),
         _define("MSG_LEAST_SIZES", f"{{{sizes}}}"),
     ]
-    for values in (Flag, Reason, Objection):
+    for values in (Flag, Reason, Cause, Objection):
         lines.append("")
         lines += [_define(f"{values.__name__}_{value.name}", f"{int(value)}U") for value in values]
     return "\n".join([*lines, "", "#endif", ""])

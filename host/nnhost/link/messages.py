@@ -63,6 +63,25 @@ class Reason(IntEnum):
     """not the step that follows the board's last"""
     STANDALONE = 4
     """the board trains by itself, on the data in its flash"""
+    STACK = 5
+    """the stack has reached its end: what has been computed since may be wrong"""
+
+
+class Cause(IntEnum):
+    """Why a board started last."""
+
+    UNKNOWN = 0
+    """the chip does not tell"""
+    POWER = 1
+    """its supply came back"""
+    SOFTWARE = 2
+    """it was asked to: Restart"""
+    WATCHDOG = 3
+    """a request took longer than its watchdog allows"""
+    PIN = 4
+    """its reset line"""
+    FAULT = 5
+    """an exception that the firmware does not expect"""
 
 
 class Objection(IntEnum):
@@ -152,6 +171,7 @@ class Welcome(Message, number=0x81):
     step: U32  # training steps since the reset
     crc: U16  # digest of the state
     window: U8  # requests that it may be sent before it has answered the first
+    cause: U8  # Cause of its last start
     board: Rest  # the board's name, ASCII
 
 
@@ -259,6 +279,7 @@ class State(Message, number=0x89):
     repeated: U16  # requests seen again and answered from memory
     spent: U32  # by its clock, in steps counted and Evaluate's forward passes (modulo 2^32)
     stack: U16  # most bytes of it in use since the start
+    fault: Rest = b""  # U32: where it was when FAULT or WATCHDOG struck, if it knows
 
 
 @dataclass(frozen=True)
@@ -301,6 +322,6 @@ def abi() -> int:
         layout = kind.LAYOUT
         fields = [f"{name}:{letter}" for name, letter in layout.numbers.items()]
         lines.append(" ".join([kind.__name__, str(kind.NUMBER), *fields, layout.rest]))
-    for values in (Flag, Reason, Objection):
+    for values in (Flag, Reason, Cause, Objection):
         lines.extend(f"{values.__name__} {value.name} {int(value)}" for value in values)
     return crc16("\n".join(lines).encode())

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from nnhost.clock import REAL, Clock
-from nnhost.errors import DeviceError, LostError
+from nnhost.errors import DeviceError, LostError, RestartedError
 from nnhost.link import messages
 from nnhost.link.digest import state_digest
 from nnhost.link.frames import DELIMITER, LARGEST, Frame, FrameError, decode, encode
-from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST, M, Message, Reason, abi
+from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST, Cause, M, Message, Reason, abi
 from nnhost.link.transport import Transport
 
 #: Failures in a row after which a board counts as gone.
@@ -38,6 +38,15 @@ _REASONS: dict[int, str] = {
     Reason.RANGE: "the bytes do not fit its sample or its state",
     Reason.STEP: "it is at another step",
     Reason.STANDALONE: "it trains by itself, on the data in its flash",
+    Reason.STACK: "its stack has run out, and may have spoilt what it has learned",
+}
+
+_CAUSES: dict[int, str] = {
+    Cause.POWER: "its supply failed",
+    Cause.SOFTWARE: "it was asked to",
+    Cause.WATCHDOG: "its watchdog: a request took too long",
+    Cause.PIN: "its reset line",
+    Cause.FAULT: "a hard fault",
 }
 
 
@@ -134,6 +143,9 @@ class Session:
         self._greeting = self._settled = True
         answer = self._exchange(messages.Hello(), patience)
         self._greeting = False
+        if answer.type == messages.Error.NUMBER:
+            self._settled = False
+            raise _refusal(messages.Hello(), answer)
         theirs = int.from_bytes(answer.payload[:2], "little")
         if theirs != abi():
             self._settled = False
@@ -225,6 +237,14 @@ class Session:
         """The board's step, the digest of its state, and its own counters."""
         return self._ask(messages.Verify(), messages.State)
 
+    def cause(self) -> str:
+        """Why the board started last, in words; "" if it does not tell."""
+        told = _CAUSES.get(self.welcome.cause, "")
+        if self.welcome.cause in (Cause.WATCHDOG, Cause.FAULT):
+            at = int.from_bytes(self.verify().fault[:4], "little")
+            told += f", at 0x{at:08x}" if at else ""
+        return told
+
     def restart(self) -> None:
         """Resets the chip: it starts anew and has forgotten what it learned."""
         self._ask(messages.Restart(), messages.Done)
@@ -268,11 +288,10 @@ class Session:
     def _ask(self, request: Message, kind: type[M], meanwhile: Callable[[], None] = _nothing) -> M:
         """The answer, of the given kind. Raises ``DeviceError`` if the board refuses."""
         answer = self._exchange(request, meanwhile=meanwhile)
-        name = type(request).__name__.upper()
         if answer.type == messages.Error.NUMBER:
-            reason = _unpacked(messages.Error, answer.payload).reason
-            raise DeviceError(f"the board refused {name}: {_REASONS.get(reason, reason)}")
+            raise _refusal(request, answer)
         if answer.type != kind.NUMBER:
+            name = type(request).__name__.upper()
             raise DeviceError(f"the board answered {name} with message {answer.type}")
         return _unpacked(kind, answer.payload)
 
@@ -378,13 +397,23 @@ class Session:
         if self._greeting or frame.session == self._session:
             return
         if frame.session == 0:
-            raise LostError("the board has restarted", help="check its supply and its reset line")
+            raise RestartedError(
+                "the board has restarted", help="check its supply and its reset line"
+            )
         if frame.session in self._former:
             raise LostError("an old greeting has reached the board again")
         raise DeviceError(
             "another program has opened a session with the board",
             help="close it: only one can train the board at a time",
         )
+
+
+def _refusal(request: Message, answer: Frame) -> DeviceError:
+    """The error for a request that the board refused."""
+    reason = _unpacked(messages.Error, answer.payload).reason
+    name = type(request).__name__.upper()
+    cure = "switch it off and on; a smaller net needs less stack" if reason == Reason.STACK else ""
+    return DeviceError(f"the board refused {name}: {_REASONS.get(reason, reason)}", help=cure)
 
 
 def wrong_program(found: int, wanted: int, board: str) -> DeviceError:

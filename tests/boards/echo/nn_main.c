@@ -5,6 +5,15 @@
 #include "nn_memory.h"
 #include "nn_port.h"
 
+/* Where it was when a fault struck, and F: what no chip can execute. */
+#if NN_FAULTS
+#define FAULT nn_port_fault()
+#define FAIL() __builtin_trap()
+#else
+#define FAULT 0U
+#define FAIL()
+#endif
+
 static const NN_CODE char greeting[] = "HELLO " NN_BOARD "\n";
 
 static uint16_t read_count(void) {
@@ -74,6 +83,24 @@ static void stack(uint8_t depth) {
     nn_port_write((uint8_t)(most >> 8));
 }
 
+/* S: why it started, and where it was before. */
+static void start(void) {
+    uint32_t fault = FAULT;
+    uint8_t i;
+    nn_port_write(nn_port_cause());
+    for (i = 0U; i < 4U; i++) {
+        nn_port_write((uint8_t)(fault & 0xFFU));
+        fault >>= 8;
+    }
+}
+
+/* H: computes for ever. */
+static void hang(void) {
+    nn_port_listen(0U);
+    for (;;) {
+    }
+}
+
 int main(void) {
     const NN_CODE char *letter;
     nn_port_init();
@@ -100,6 +127,14 @@ int main(void) {
             count(read_count());
         } else if (command == (uint8_t)'D') {
             stack(nn_port_read());
+        } else if (command == (uint8_t)'S') {
+            start();
+        } else if (command == (uint8_t)'O') {
+            nn_port_write(nn_port_overrun());
+        } else if (command == (uint8_t)'H') {
+            hang();
+        } else if (command == (uint8_t)'F') {
+            FAIL();
         } else if (command == (uint8_t)'W') {
             work(read_count());
         } else {

@@ -67,6 +67,8 @@ void nn_port_write(uint8_t byte) {
 void nn_port_clock_start(void) {}
 uint32_t nn_port_clock_stop(void) { return 1U; }
 uint16_t nn_port_stack(void) { return 0U; }
+uint8_t nn_port_overrun(void) { return 0U; }
+uint8_t nn_port_cause(void) { return 0U; }
 void nn_port_reset(void) { restarts++; }
 
 /* ---- frames, written apart from the firmware's ---- */

@@ -57,6 +57,10 @@ uint32_t nn_port_clock_stop(void) { return 0U; }
 
 uint16_t nn_port_stack(void) { return 0U; }
 
+uint8_t nn_port_overrun(void) { return 0U; }
+
+uint8_t nn_port_cause(void) { return 0U; }
+
 void nn_port_reset(void) {
     flush();
     exit(0);
