@@ -619,7 +619,7 @@ class Twin:
         if self._session is not None:
             with suppress(DeviceError):
                 state = self._session.read_state()
-        return self._difference(moment, asdict(board), asdict(simulator), state)
+        return self._difference(moment, _facts(board), _facts(simulator), state)
 
     def _difference(
         self, moment: Moment, board: Facts, simulator: Facts, state: bytes | None
@@ -627,6 +627,10 @@ class Twin:
         names = self.network, self.board
         expected = self._simulator.state()
         return difference(*names, moment, board, simulator, state, expected, self._folder)
+
+
+def _facts(told: Told) -> Facts:
+    return {name: value for name, value in asdict(told).items() if isinstance(value, int)}
 
 
 def _at(visit: Visit, sample: bytes) -> Moment:
