@@ -8,6 +8,9 @@
 #include "nn_net.h"
 #include "nn_port.h"
 #include "nn_program.h"
+#ifdef NN_CHECKPOINT
+#include "nn_store.h"
+#endif
 #include "nn_train.h"
 
 /*
@@ -424,6 +427,9 @@ void nn_link_serve(void) {
         reply_size = seal(reply, execute(), number);
         transmit(reply, reply_size);
         if (type == NN_MSG_RESTART) {
+#ifdef NN_CHECKPOINT
+            nn_store_forget();
+#endif
             nn_port_reset();
         }
     }

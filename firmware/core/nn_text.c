@@ -57,6 +57,14 @@ void nn_text_program(uint32_t program) NN_STACKED {
     print("\n");
 }
 
+#ifdef NN_CHECKPOINT
+void nn_text_resumed(uint32_t step) NN_STACKED {
+    print("resumed:");
+    print_number(step, 0U);
+    print("\n");
+}
+#endif
+
 void nn_text_step(uint32_t step, uint32_t loss_milli) NN_STACKED {
     print("step:");
     print_number(step, 0U);

@@ -39,6 +39,14 @@ void nn_train_start(uint16_t seed) {
  * The order is a permutation of 0 .. NN_ORDER_SIZE - 1, a power of two: places whose row does not
  * exist are passed over. Every row has its place, so the search ends before the order does.
  */
+static void pick(void) {
+    do {
+        nn_set_position(position);
+        nn_pick();
+        position++;
+    } while (nn_get_row() >= NN_ROWS);
+}
+
 uint8_t nn_train_next(uint16_t epochs) {
     if (epoch >= epochs) {
         return 0U;
@@ -47,11 +55,7 @@ uint8_t nn_train_next(uint16_t epochs) {
         position = 0U;
         nn_epoch();
     }
-    do {
-        nn_set_position(position);
-        nn_pick();
-        position++;
-    } while (nn_get_row() >= NN_ROWS);
+    pick();
     return 1U;
 }
 
@@ -73,5 +77,23 @@ void nn_train_visit(void) {
     }
     nn_train_step(first, last);
 }
+
+#ifdef NN_CHECKPOINT
+void nn_train_resume(uint32_t step) {
+    uint16_t left;
+    nn_train_steps = step;
+    epoch = 0U;
+    while (step >= NN_ROWS) {
+        step -= NN_ROWS;
+        epoch++;
+    }
+    visited = (uint16_t)step;
+    batched = (uint16_t)(visited % NN_BATCH);
+    position = 0U;
+    for (left = visited; left != 0U; left--) {
+        pick();
+    }
+}
+#endif
 
 #endif

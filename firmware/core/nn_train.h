@@ -33,6 +33,11 @@ void nn_train_step(uint8_t first, uint8_t last);
 void nn_train_start(uint16_t seed);
 uint8_t nn_train_next(uint16_t epochs);
 void nn_train_visit(void);
+
+#ifdef NN_CHECKPOINT
+/* Goes on after `step`, whose state has been put into place. */
+void nn_train_resume(uint32_t step);
+#endif
 #endif
 
 #endif

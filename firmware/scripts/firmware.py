@@ -21,6 +21,7 @@ generated = project / "build" / name
 record_path = firmware / "boards" / f"{name}.json"
 record = json.loads(record_path.read_text(encoding="utf-8"))["nnhost"]
 memories = record["memories"]
+store = {}  # that of the board, where the net makes checkpoints
 
 
 def main():
@@ -29,10 +30,17 @@ def main():
     env["ENV"]["PYTHONPATH"] = os.pathsep.join(filter(None, search))
     if (project / "nn.toml").exists() and "NNHOST_GENERATED" not in os.environ:
         generate()
+    if "NN_CHECKPOINT" in config():
+        store.update(record["store"])
+        memories["flash"]["size"] -= store.get("flash", 0)
     add_flags = {"mcs51": add_mcs51, "cortex-m": add_cortex_m, "host": add_host}
     add_flags[record["family"]]()
     add_sources()
     add_targets()
+
+
+def config():
+    return (generated / "nn_config.h").read_text(encoding="utf-8")
 
 
 def generate():
@@ -52,8 +60,7 @@ def add_mcs51():
     env.Replace(OBJSUFFIX=".rel")
     # By default SDCC begins at 1, and would fill one byte more than there is. Parameters in planes
     # lie before its own variables.
-    config = (generated / "nn_config.h").read_text(encoding="utf-8")
-    planes = re.search(r"define NN_PLANES_BYTES (\d+)", config)
+    planes = re.search(r"define NN_PLANES_BYTES (\d+)", config())
     begin = int(planes[1]) if planes else 0
     limits = {
         "--iram-size": memories["iram"]["size"],
@@ -94,8 +101,9 @@ def add_host():
 
 
 def add_sources():
-    folders = [firmware / "core", *(firmware / "ports" / port for port in record["ports"])]
-    if "NN_KERNELS 1" in (generated / "nn_config.h").read_text(encoding="utf-8"):
+    ports = [*record["ports"], *store.get("ports", [])]
+    folders = [firmware / "core", *(firmware / "ports" / port for port in ports)]
+    if "NN_KERNELS 1" in config():
         folders.append(firmware / "kernels" / record["kernels"])
     folders.append(generated)
     env.Append(
@@ -109,7 +117,8 @@ def add_sources():
 def check_size(target, source, env):
     """Not a command line: a path may hold any sign that means something to a shell."""
     command = [env.subst("$PYTHONEXE"), str(firmware / "scripts" / "size.py"), str(record_path)]
-    return subprocess.run([*command, target[0].get_abspath()], env=env["ENV"]).returncode
+    command += [target[0].get_abspath(), str(store.get("flash", 0))]
+    return subprocess.run(command, env=env["ENV"]).returncode
 
 
 def add_targets():

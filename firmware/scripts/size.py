@@ -1,8 +1,9 @@
 """Checks that a firmware fits its board, in every memory, and says how full each is.
 
-    python size.py RECORD IMAGE
+    python size.py RECORD IMAGE TAKEN
 
-RECORD is the board's file in firmware/boards. The sizes go to sizes.json beside the image, as
+RECORD is the board's file in firmware/boards, TAKEN the bytes of its flash that are not for the
+firmware. The sizes go to sizes.json beside the image, as
 {"flash": bytes, "iram": bytes, ...}. Exits with 1 if a memory overflows. Also reads what SDCC
 leaves behind when it cannot link for want of memory.
 """
@@ -52,7 +53,7 @@ def elf_sizes(image):
     return {"flash": flash, "ram": ram}
 
 
-def main(record_path, image):
+def main(record_path, image, taken):
     record = json.loads(Path(record_path).read_text(encoding="utf-8"))["nnhost"]
     image = Path(image)
     if record["family"] == "mcs51" and not image.with_suffix(".mem").exists():
@@ -61,6 +62,7 @@ def main(record_path, image):
     sizes = mcs51_sizes(image) if record["family"] == "mcs51" else elf_sizes(image)
     image.with_name("sizes.json").write_text(json.dumps(sizes))
     limits = {memory: limit["size"] for memory, limit in record["memories"].items()}
+    limits["flash"] -= int(taken)
     for memory, size in sizes.items():
         print(f"{memory:5} {size:7} of {limits[memory]:7} bytes, {size / limits[memory]:4.0%}")
     overflows = [memory for memory, size in sizes.items() if size > limits[memory]]

@@ -91,6 +91,27 @@ class Official:
 
 
 @dataclass(frozen=True)
+class Store:
+    """Memory that keeps checkpoints without power: two slots of `pages` pages of `page` bytes."""
+
+    ports: tuple[str, ...]
+    """folders of firmware/ports that write it"""
+    page: int
+    pages: int
+    origin: int = 0
+    """where the chip sees the first slot; 0 where a file is behind it"""
+    endurance: int = 0
+    """how often a page can be erased; 0 for any"""
+    flash: int = 0
+    """bytes at the end of the flash that it takes from the firmware"""
+
+    @property
+    def slot(self) -> int:
+        """Bytes of a slot."""
+        return self.page * self.pages
+
+
+@dataclass(frozen=True)
 class Board:
     """A board as its record describes it."""
 
@@ -128,6 +149,8 @@ class Board:
     runner: Runner
     official: Official | None
     """None for virtual boards"""
+    store: Store | None = None
+    """None where nothing lasts without power but what is flashed"""
 
     @property
     def unit(self) -> str | None:
@@ -211,6 +234,11 @@ def _memory(record: Mapping[str, Any]) -> Memory:
     return Memory(int(record.get("origin", "0"), 0), record["size"])
 
 
+def _store(record: Mapping[str, Any]) -> Store:
+    origin = int(record.get("origin", "0"), 0)
+    return Store(**{**record, "ports": tuple(record["ports"]), "origin": origin})
+
+
 def _read(path: Path) -> Board:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     record = manifest["nnhost"]
@@ -236,6 +264,7 @@ def _read(path: Path) -> Board:
         flags=tuple(record["flags"]),
         runner=Runner(**record["runner"]),
         official=Official(**record["official"]) if "official" in record else None,
+        store=_store(record["store"]) if "store" in record else None,
     )
 
 

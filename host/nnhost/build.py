@@ -181,7 +181,8 @@ def _inputs(root: Path, board: Board) -> str:
     tools += [str(program), str(about.st_size), str(about.st_mtime_ns)]
     digest = hashlib.sha256(repr((tools, sorted(outside.items()))).encode())
     folders = [firmware / "core", firmware / "platform", firmware / "scripts"]
-    folders += [firmware / "ports" / port for port in board.ports]
+    ports = [*board.ports, *(board.store.ports if board.store else ())]
+    folders += [firmware / "ports" / port for port in ports]
     folders += [firmware / "kernels" / board.kernels] if board.kernels else []
     files = [firmware / "boards" / f"{board.name}.json"]
     for folder in (*folders, root / "build" / board.name):
@@ -341,6 +342,17 @@ def _program(generated: Path) -> int:
     return int(found[1], 16) if found else 0
 
 
+def keeps(root: Path, board: Board) -> bool:
+    """Whether the firmware made last for the board makes checkpoints in its store."""
+    return b"NN_CHECKPOINT" in _read(root / "build" / board.name / "nn_config.h")
+
+
+def _limits(root: Path, board: Board) -> dict[str, int]:
+    """The board's limits, less the flash that its store takes if the firmware uses it."""
+    taken = board.store.flash if board.store and keeps(root, board) else 0
+    return board.limits | {"flash": board.flash.size - taken}
+
+
 def _built(root: Path, board: Board) -> Built:
     image = _image(root, board)
     ram = json.loads(image.with_name("sizes.json").read_text(encoding="utf-8"))
@@ -348,7 +360,7 @@ def _built(root: Path, board: Board) -> Built:
         image=image,
         program=_program(root / "build" / board.name),
         flash=ram.pop("flash"),
-        flash_limit=board.flash.size,
+        flash_limit=_limits(root, board)["flash"],
         ram=ram,
         ram_limit={space: memory.size for space, memory in board.ram.items()},
     )
@@ -363,7 +375,7 @@ def _failure(root: Path, board: Board, output: _Output) -> NnhostError:
         lines = _size_report(root, board)
     elif full := _LD_FULL.search(text):
         memory, over = full[1].lower(), int(full[2])
-        limit = board.limits[memory]
+        limit = _limits(root, board)[memory]
         lines = [
             f"error: {board.name}: the firmware needs {limit + over} bytes of {memory}, "
             f"{over} more than there are",
@@ -393,6 +405,7 @@ def _size_report(root: Path, board: Board) -> list[str]:
     firmware = _firmware(root)
     command = [sys.executable, str(firmware / "scripts" / "size.py")]
     command += [str(firmware / "boards" / f"{board.name}.json"), str(_image(root, board))]
+    command.append(str(board.flash.size - _limits(root, board)["flash"]))
     report = subprocess.run(command, capture_output=True, text=True, check=False)
     return report.stderr.splitlines()
 

@@ -210,10 +210,12 @@ def build(settings: Settings, board: str | None) -> None:
     _warn(project)
     with _working(settings, f"building for {record.name}"):
         built = make(project, record)
-        found = cost(prepare(project), record, built.image)
+        network = prepare(project)
+        found, kept = cost(network, record, built.image), network.checkpoints(record)
     if settings.json:
         costs = vars(found) if found else dict.fromkeys(f.name for f in fields(Cost))
-        emit(_built("built", record, built) | costs, sys.stdout)
+        checkpoints = {"checkpoints": kept.event() if kept else None}
+        emit(_built("built", record, built) | costs | checkpoints, sys.stdout)
     else:
         from nnhost.tables import memory_table
 
@@ -225,6 +227,8 @@ def build(settings: Settings, board: str | None) -> None:
                 f"about {found.per_step:,} {found.unit} a training step{rate},"
                 f" {found.forward:,} a forward pass"
             )
+        if kept is not None:
+            console.print(str(kept), soft_wrap=True)
         console.print(f"program {built.program:08X} in {built.image}", soft_wrap=True)
 
 

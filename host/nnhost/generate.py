@@ -11,7 +11,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from nnhost.augment import Augmentation
 from nnhost.boards import Board
 from nnhost.boards import get as get_board
+from nnhost.checkpoints import Checkpoints, checkpoints
 from nnhost.data import Dataset, load
 from nnhost.emit_c import Function, c_name, declaration, literal, loop, sections, table_definition
 from nnhost.emit_native import NativeFunction
@@ -53,7 +54,8 @@ class Target:
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
     instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps;
     `external`: bytes of xdata if the instruction set has passes, else 0; `watchdog`: ms, or 0;
-    `faults`: whether the chip's exceptions are caught."""
+    `faults`: whether the chip's exceptions are caught; `checkpoints`: those that
+    the board makes by itself, if any."""
 
     name: str
     payload: int
@@ -69,6 +71,7 @@ class Target:
     window: int = 1
     watchdog: int = 0
     faults: bool = False
+    checkpoints: Checkpoints | None = None
 
     @classmethod
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
@@ -166,6 +169,12 @@ class Network:
         kernels = self.project.build.kernels != "portable"
         return Target.of(board, standalone=self.standalone, kernels=kernels)
 
+    def checkpoints(self, board: Board) -> Checkpoints | None:
+        """Those that the board makes by itself, None for none. Raises `CapacityError` if it has no
+        room for them."""
+        train, state = self.project.train, sum(b.bytes for b in self.program.state)
+        return checkpoints(board, train.checkpoint_every, train.epochs * self.plan.rows, state)
+
     def on_board(self, target: Target) -> Program:
         """The Program that a target's firmware is made from: with a fault, or with a probe, if the
         project wants one."""
@@ -200,7 +209,7 @@ def network_of(project: Project, data: Dataset, plan: Plan, program: Program) ->
 
 def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
-    target = network.target(board)
+    target = replace(network.target(board), checkpoints=network.checkpoints(board))
     program = network.on_board(target)
     files = sources(network.plan, program, target, network)
     files["nn_messages.h"] = messages_header()
@@ -283,6 +292,14 @@ def config_file(
         defines += [
             ("NN_PLANES", f"{planes.planes}", "of parameters and slots"),
             ("NN_PLANES_BYTES", f"{planes.bytes}U", "external RAM that they take, from 0"),
+        ]
+    if target.checkpoints:
+        store = target.checkpoints.store
+        defines += [
+            ("NN_CHECKPOINT", f"{target.checkpoints.every}U", "steps between two checkpoints"),
+            ("NN_STORE_ORIGIN", f"0x{store.origin:X}UL", "of the first slot"),
+            ("NN_STORE_SLOT", f"{store.slot}UL", "bytes of each of the two"),
+            ("NN_STORE_PAGE", f"{store.page}UL", "bytes that are erased at once"),
         ]
     return _defines("nn_config.h", target, [], defines)
 

@@ -108,6 +108,8 @@ class TrainSpec:
     """Of kfac: added to the factors, in mean eigenvalues."""
     kfac_every: int = 100
     """Steps between two inversions of the factors."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints that a board which trains alone makes; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -373,6 +375,7 @@ _KEYS: Mapping[str, Mapping[str, _Key]] = {
         "max_time": _Key(0.0, _number("of seconds, 0 or more", lambda seconds: seconds >= 0)),
         "damping": _Key(0.1, _number("above 0", lambda damping: damping > 0)),
         "kfac_every": _Key(100, _integer(1, 65535)),
+        "checkpoint_every": _Key(0, _integer(0, 65535)),
     },
     "data": {
         "source": _Key(_Required('"digits"'), _text),
@@ -480,6 +483,12 @@ def _check_together(project: Project, settings: Sequence[_Setting]) -> None:
                         ' delivery = "flash" trains alone',
                         help=f'leave {key} out, or set delivery = "stream" in [data]',
                     )
+    elif project.train.checkpoint_every:
+        raise UsageError(
+            f"{place('train', 'checkpoint_every')}: checkpoint_every is for a board that trains"
+            " alone; the host keeps the state of all others",
+            help='leave checkpoint_every out, or set delivery = "flash" in [data]',
+        )
     if project.train.online:
         given = {(s.section, s.key) for s in settings}
         if ("train", "epochs") in given and project.train.epochs > 1:

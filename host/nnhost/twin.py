@@ -49,6 +49,7 @@ from nnhost.link import (
     Text,
     TextDone,
     TextProgram,
+    TextResumed,
     TextStep,
     Transport,
     Welcome,
@@ -481,6 +482,7 @@ class Twin:
         self.close()
         steps = rehearse(self._simulator, self.network, total)
         made = 0
+        keeps = self.network.project.train.checkpoint_every > 0
         for line in self._lines():
             if isinstance(line, TextProgram):
                 if line.program != self.network.fingerprint:
@@ -488,6 +490,10 @@ class Twin:
                 continue
             told = line if isinstance(line, TextStep) else None
             reached = line.steps if isinstance(line, TextDone) else line.step
+            if isinstance(line, TextResumed):
+                self._on_resume(reached, "")
+            if keeps and reached <= made and not isinstance(line, TextDone):
+                continue  # it has lost power, and repeats what came after its last checkpoint
             if not made + (told is not None) <= reached <= total:
                 raise DeviceError(
                     f"the board is at step {reached} of {total} after step {made}",

@@ -110,7 +110,10 @@ def _start(network: Network, folder: Path, total: int) -> saved.Saved | None:
     found = saved.load(folder)
     again = "nnhost watch, without --resume, begins anew"
     if network.standalone:
-        raise UsageError("a board that trains by itself begins anew after each reset", help=again)
+        raise UsageError(
+            "a board that trains by itself goes on by itself, if it makes checkpoints",
+            help=f"set checkpoint_every in [train] and flash again; {again}",
+        )
     if found is None:
         if saved.damaged(folder):
             raise UsageError(f"{folder / saved.NAME} is damaged, and none is before it", help=again)

@@ -32,6 +32,13 @@ def test_a_record_holds_together(name: str) -> None:
     assert len(name.encode("ascii")) <= 16  # as HELLO carries it
     for port in board.ports:
         assert list((firmware_dir() / "ports" / port).glob("*.c"))
+    if board.store:
+        assert board.store.flash <= board.flash.size
+        assert board.store.page % 64 == 0
+        if board.official and board.store.flash:
+            assert board.store.flash == 2 * board.store.slot
+            begin = board.flash.origin + board.flash.size - board.store.flash
+            assert board.store.origin == (begin if board.family == "cortex-m" else 0)
     if board.family == "mcs51":
         assert set(board.ram) == {"iram", "xram"}
         assert board.internal is not None
@@ -49,7 +56,9 @@ def test_a_record_holds_together(name: str) -> None:
 
 def test_every_port_has_a_board() -> None:
     folders = {folder.name for folder in (firmware_dir() / "ports").iterdir()}
-    assert folders == {port for board in BOARDS.values() for port in board.ports}
+    stores = [board.store.ports for board in BOARDS.values() if board.store]
+    ports = [*stores, *(board.ports for board in BOARDS.values())]
+    assert folders == {port for folder in ports for port in folder}
 
 
 @pytest.mark.parametrize("name", BOARDS)

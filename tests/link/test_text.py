@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from nnhost.errors import DeviceError
-from nnhost.link import Session, TextDone, TextProgram, TextStep, read_text, state_digest
+from nnhost.link import (
+    Session,
+    TextDone,
+    TextProgram,
+    TextResumed,
+    TextStep,
+    read_text,
+    state_digest,
+)
 
 ROWS, ORDER_SIZE, EPOCHS, BATCH = 5, 8, 3, 2
 
@@ -75,3 +83,16 @@ def test_text_in_pieces_with_noise():
 def test_silence_is_an_error():
     with pytest.raises(DeviceError, match="nothing for 5 seconds"):
         list(read_text(Chunks(b"step:1\tloss:0.5\n"), 5))
+
+
+def test_a_board_tells_from_where_it_goes_on():
+    line = Chunks(
+        b"program:0000C0DE\r\nresumed:120\nresumed:x\n",
+        b"step:121\tloss:0.500\ndone:121\tdigest:00FF\n",
+    )
+    assert list(read_text(line)) == [
+        TextProgram(0xC0DE),
+        TextResumed(120),
+        TextStep(121, 500),
+        TextDone(121, 0xFF),
+    ]

@@ -481,3 +481,37 @@ def test_a_silent_board_is_reset(alone, tmp_path, monkeypatch):
 
     with Twin(alone, "host", lambda: Finished(alone), tmp_path) as twin:
         assert twin.train().exact is True
+
+
+@pytest.fixture
+def keeping(alone):
+    """A board that makes checkpoints."""
+    train = replace(alone.project.train, checkpoint_every=32)
+    return replace(alone, project=replace(alone.project, train=train))
+
+
+def test_a_board_that_goes_on_from_its_checkpoint(keeping, tmp_path, project):
+    started = f"program:{keeping.fingerprint:08X}\n"
+    goes_on = []
+
+    def resumed(lines):
+        return [started, "resumed:64\n", *lines[64:]]
+
+    def cut(lines):  # it has no checkpoint yet, and later one
+        return [*lines[:20], started, *lines[:70], started, "resumed:64\n", *lines[64:]]
+
+    for edit, told in ((resumed, [64]), (cut, [64])):
+        goes_on.clear()
+        result, made = follow(
+            keeping, tmp_path, edit, on_resume=lambda step, why: goes_on.append(step)
+        )
+        assert goes_on == told
+        assert [p.step for p in made] == list(range(1, 121))
+        assert (result.exact, result.digest) == (True, simulate(project).digest)
+
+
+def test_a_checkpoint_of_another_state_is_a_difference(keeping, tmp_path):
+    with pytest.raises(DifferenceError, match="at step 65"):
+        follow(keeping, tmp_path, lambda ls: ["resumed:64\n", "step:65\tloss:9.999\n", *ls[65:]])
+    with pytest.raises(DeviceError, match="at step 121 of 120 after step 0"):
+        follow(keeping, tmp_path, lambda ls: ["resumed:121\n", *ls[64:]])

@@ -9,6 +9,18 @@
 /* A 32-bit register by its address. */
 #define NN_REGISTER(address) (*(volatile uint32_t *)(address))
 
+/* Four bytes in the order in which the core reads them, and a word's bytes. */
+static inline uint32_t nn_cortex_m_word(const uint8_t *bytes) {
+    return bytes[0] | ((uint32_t)bytes[1] << 8) | ((uint32_t)bytes[2] << 16) |
+           ((uint32_t)bytes[3] << 24);
+}
+static inline void nn_cortex_m_bytes(uint32_t word, uint8_t *bytes) {
+    uint32_t i;
+    for (i = 0U; i < sizeof(word); i++) {
+        bytes[i] = (uint8_t)(word >> (8U * i));
+    }
+}
+
 /* Lets an interrupt end nn_cortex_m_sleep. It is never served: all interrupts are masked. */
 void nn_cortex_m_expect(uint32_t interrupt);
 

@@ -12,7 +12,7 @@ from nnhost.link.digest import (
 )
 from nnhost.link.messages import Audit, Evaluation, Flag, Report, State, Welcome
 from nnhost.link.session import Counters, Session, wrong_program
-from nnhost.link.text import Text, TextDone, TextProgram, TextStep, read_text
+from nnhost.link.text import Text, TextDone, TextProgram, TextResumed, TextStep, read_text
 from nnhost.link.transport import Transport
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Text",
     "TextDone",
     "TextProgram",
+    "TextResumed",
     "TextStep",
     "Transport",
     "Welcome",

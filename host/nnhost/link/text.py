@@ -10,6 +10,7 @@ from nnhost.errors import DeviceError
 from nnhost.link.transport import Transport
 
 _PROGRAM = re.compile(rb"program:([0-9A-F]{8})\r?")
+_RESUMED = re.compile(rb"resumed:(\d{1,10})\r?")
 _STEP = re.compile(rb"step:(\d{1,10})\tloss:(\d{1,10})\.(\d{3})\r?")
 _DONE = re.compile(rb"done:(\d{1,10})\tdigest:([0-9A-F]{4})\r?")
 #: No line is longer; what has no end is noise.
@@ -21,6 +22,13 @@ class TextProgram:
     """The hash of the program that is going to train."""
 
     program: int
+
+
+@dataclass(frozen=True)
+class TextResumed:
+    """Training goes on from a checkpoint: the step that it was made after."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class TextDone:
     digest: int
 
 
-Text = TextProgram | TextStep | TextDone
+Text = TextProgram | TextResumed | TextStep | TextDone
 
 
 def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[Text]:
@@ -61,6 +69,8 @@ def read_text(transport: Transport, timeout: float = 30.0) -> Iterator[Text]:
         for line in lines:
             if program := _PROGRAM.fullmatch(line):
                 yield TextProgram(int(program[1], 16))
+            elif resumed := _RESUMED.fullmatch(line):
+                yield TextResumed(int(resumed[1]))
             elif step := _STEP.fullmatch(line):
                 yield TextStep(int(step[1]), int(step[2]) * 1000 + int(step[3]))
             elif done := _DONE.fullmatch(line):

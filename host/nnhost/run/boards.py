@@ -1,7 +1,7 @@
 """Flashing a virtual board, and opening the line to any board.
 
 The folder <project>/.nnhost/<board>/ stands for a virtual board's chip: what is flashed lies in it,
-with flash.json that tells its digest.
+with flash.json that tells its digest, and its store if the firmware makes checkpoints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from time import monotonic
 
 from nnhost import saved
 from nnhost.boards import Board
-from nnhost.build import Built, build, upload
+from nnhost.build import Built, build, keeps, upload
 from nnhost.errors import DeviceError
 from nnhost.files import write_atomically
 from nnhost.link.frames import Frame, encode
@@ -23,6 +23,7 @@ from nnhost.link.messages import Hello
 from nnhost.link.transport import Transport
 from nnhost.project import Project
 from nnhost.run.serial_port import Seen, open_serial
+from nnhost.run.store import STORE, drop_store
 from nnhost.run.virtual import power_on
 
 #: Seconds within which a board must give a sign of life after it was flashed.
@@ -51,10 +52,10 @@ def open_board(
         return open_serial(board, port, seen)
     for need in board.missing_tools():
         raise DeviceError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
-    image = _flashed(root, board)
+    image, store = _flashed(root, board)
     claim = _claimed(root, board)
     try:
-        line = power_on(board, image, counting=counting)
+        line = power_on(board, image, counting=counting, store=store)
     except DeviceError:
         os.close(claim)
         raise
@@ -98,14 +99,17 @@ def flash_image(root: Path, board: Board, image: Path) -> None:
     firmware = image.read_bytes()
     write_atomically(stored, firmware)
     stored.chmod(0o755)  # the host's firmware is a program
-    record = {"image": stored.name, "sha256": _digest(firmware)}
+    record = {"image": stored.name, "sha256": _digest(firmware), "store": keeps(root, board)}
     write_atomically(folder / "flash.json", json.dumps(record).encode())
     saved.drop(folder)
-    line = power_on(board, stored)
+    store = folder / STORE if record["store"] else None
+    drop_store(folder)
+    line = power_on(board, stored, store=store)
     try:
         _await_life(board, line)
     finally:
         line.close()
+        drop_store(folder)  # the first training begins at its first step
 
 
 def _await_life(board: Board, line: Transport) -> None:
@@ -119,7 +123,8 @@ def _await_life(board: Board, line: Transport) -> None:
     raise DeviceError(f"{board.name} is flashed but says nothing for {_BOOT:.0f} seconds")
 
 
-def _flashed(root: Path, board: Board) -> Path:
+def _flashed(root: Path, board: Board) -> tuple[Path, Path | None]:
+    """The image, and the file that is the board's store if the firmware makes checkpoints."""
     folder = board_folder(root, board)
     cure = f"nnhost flash --board {board.name}"
     try:
@@ -130,7 +135,7 @@ def _flashed(root: Path, board: Board) -> Path:
         raise DeviceError(f"nothing is flashed on {board.name}", help=cure) from None
     if digest != record["sha256"]:
         raise DeviceError(f"what is flashed on {board.name} has been damaged", help=cure)
-    return image
+    return image, folder / STORE if record.get("store") else None
 
 
 def _digest(data: bytes) -> str:
