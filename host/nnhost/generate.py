@@ -44,6 +44,8 @@ from nnhost.train import Visit
 
 #: Sections that only a board which trains by itself (or the native engine) runs.
 SCHEDULED = ("pick", "report")
+#: Bytes of external RAM that an 8051's core takes, at most, beside payloads.
+CORE_XDATA = 64
 #: Bytes of a segment, at most; its size has 16 bits.
 SEGMENT = 0xFFFE
 
@@ -53,9 +55,9 @@ class Target:
     """What the generated C must know of the board. `internal`: bytes of idata for buffers, None
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
     instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps;
-    `external`: bytes of xdata if the instruction set has passes, else 0; `watchdog`: ms, or 0;
-    `faults`: whether the chip's exceptions are caught; `checkpoints`: those that
-    the board makes by itself, if any."""
+    `external`: bytes of xdata that the core leaves if the instruction set has passes, else 0;
+    `watchdog`: ms, or 0; `faults`: whether the chip's exceptions are caught; `checkpoints`: those
+    that the board makes by itself, if any."""
 
     name: str
     payload: int
@@ -77,9 +79,11 @@ class Target:
     def of(cls, board: Board, *, standalone: bool, kernels: bool = True) -> Target:
         """A board, with its training rows in flash if `standalone`."""
         used = board.kernels if kernels and board.kernels in RULES else ""
+        external = board.ram["xram"].size if used == "mcs51" else 0
         return cls(
             board.name, board.payload, board.answer, board.baud, board.clock, board.internal,
-            standalone, standalone, used, external=board.ram["xram"].size if used == "mcs51" else 0,
+            standalone, standalone, used,
+            external=max(0, external - board.window * board.payload - board.answer - CORE_XDATA),
             window=board.window,
             watchdog=board.watchdog, faults=board.family == "cortex-m",
         )  # fmt: skip
@@ -292,6 +296,8 @@ def config_file(
         defines += [
             ("NN_PLANES", f"{planes.planes}", "of parameters and slots"),
             ("NN_PLANES_BYTES", f"{planes.bytes}U", "external RAM that they take, from 0"),
+            ("NN_PLANES_SIZE", f"{planes.size}", "bytes of a page of theirs"),
+            ("NN_PLANES_UPPER", f"acc.{planes.size.bit_length() - 1 & 7}", "set for upper bytes"),
         ]
     if target.checkpoints:
         store = target.checkpoints.store

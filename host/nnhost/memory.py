@@ -24,13 +24,11 @@ from nnhost.ir import (
     type_bytes,
 )
 from nnhost.kernels.mcs51_passes import STEP, Pass, applied, find, needed
-from nnhost.kernels.planes import Planes, place
+from nnhost.kernels.planes import PAGE, Planes, narrow, place
 from nnhost.kernels.rules import Rules, Space, row_kernel, sum_kernel, wanted_spaces
 
 #: In place of a C qualifier: the buffer is no array, but lies in planes.
 IN_PLANES = "planes"
-#: Bytes of xdata that the firmware's core takes, at most.
-CORE_XDATA = 512
 #: Bytes of idata through which passes look at longer inputs.
 WINDOW = 32
 #: Owned by the firmware's core, which declares them itself.
@@ -124,7 +122,7 @@ def make_memory(
 ) -> MemoryPlan:
     """Place all buffers; `internal` is the idata budget in bytes, None where RAM is one. What the
     kernels of `rules` take from the internal RAM goes there first. An 8051 keeps its parameters in
-    planes where that fits into `external` bytes; 0 if it has no passes."""
+    planes where that fits into `external` bytes, which the core has left; 0 if it has no passes."""
     if internal is None:
         buffers = placed(program)
         wanted = wanted_spaces([m for name in STEP for m in program.sections[name]], rules)
@@ -135,8 +133,11 @@ def make_memory(
         inside = {b for p in passes.values() for b in p.inside}
         window = 0 if sum(b.bytes for b in inside) <= internal else WINDOW
         left = internal - window
-        memory = _two_memories(applied(program, passes), left, rules, passes, window)
-        if left >= 0 and memory.used["xdata"] + CORE_XDATA <= external:
+        planes = place(tuple(dict.fromkeys(p.matrix for p in passes.values())))
+        if external < PAGE:
+            planes = narrow(planes)
+        memory = _two_memories(applied(program, passes), left, rules, passes, window, planes)
+        if left >= 0 and memory.used["xdata"] <= external:
             return memory
     return _two_memories(program, internal, rules)
 
@@ -147,8 +148,8 @@ def _two_memories(
     rules: Rules,
     passes: Mapping[str, Pass] | None = None,
     window: int = 0,
+    planes: Planes | None = None,
 ) -> MemoryPlan:
-    planes = place(tuple(dict.fromkeys(p.matrix for p in passes.values()))) if passes else None
     there = needed(program, passes or {})
     buffers = [b for b in placed(program) if b in there]
     heat: dict[Buffer, int] = {}

@@ -20,7 +20,7 @@ from nnhost.data import Dataset, Scaling
 from nnhost.generate import Network, board_sources, write
 from nnhost.ir import INT16, Buffer
 from nnhost.kernels.mcs51_passes import find
-from nnhost.kernels.planes import PAGE, Matrix, place
+from nnhost.kernels.planes import PAGE, Matrix, Planes, narrow, place
 from nnhost.link import crc16
 from nnhost.lower import lower
 from nnhost.paths import firmware_dir
@@ -101,15 +101,36 @@ def test_every_number_has_two_bytes_of_its_own_and_the_spans_lead_to_them(seed: 
         matrix(rng.randint(1, 40), rng.choice((1, 2, 7, 16, 64, 255)), slots)
         for _ in range(rng.randint(1, 3))
     )
-    planes = place(layers)
+    check_places(place(layers))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_so_it_is_where_planes_are_small(seed: int) -> None:
+    rng = random.Random(seed)
+    inputs, outputs = rng.randint(1, 5), rng.randint(1, 5)
+    slots = rng.random() < 0.5
+    planes = narrow(place((matrix(outputs, inputs, slots), matrix(2, outputs, slots))))
+    assert planes.planes * planes.size <= PAGE
+    check_places(planes)
+
+
+def test_what_takes_more_than_a_page_keeps_its_planes() -> None:
+    for layers in (matrix(9, 7, slots=True),), (matrix(16, 16),):
+        assert narrow(place(layers)) == place(layers)
+    assert narrow(place((matrix(9, 7),))).bytes == 128 + 72
+
+
+def check_places(planes: Planes) -> None:
+    """Spans lead to two bytes of its own for every number, and blocks are whole."""
     places = []
+    up = planes.size % PAGE or PAGE
     for buffer, span in planes.spans():
         in_buffer = []
         for row in range(span.rows):
             page, low, here = span.page, span.low + row, span.first
             for _ in range(span.columns):
                 assert low < PAGE
-                in_buffer += [page * PAGE + low, (page + 1) * PAGE + low]
+                in_buffer += [page * PAGE + low, page * PAGE + low + up]
                 low, here = low + span.stride, here - 1
                 if here == 0:
                     page, low, here = page + planes.planes, row, span.each
@@ -125,7 +146,7 @@ def test_every_number_has_two_bytes_of_its_own_and_the_spans_lead_to_them(seed: 
         for block in blocks:
             columns = [c for run in block.runs for c in range(run.first, run.first + run.count)]
             assert columns == list(range(len(columns)))
-            assert all(run.low + run.count * block.rows <= PAGE for run in block.runs)
+            assert all(run.low + run.count * block.rows <= planes.size for run in block.runs)
 
 
 def network(sizes: tuple[int, ...], kind: str, **train: object) -> Network:
@@ -156,9 +177,15 @@ def network(sizes: tuple[int, ...], kind: str, **train: object) -> Network:
     return Network(project, plan, lower(plan), samples, empty)
 
 
-def run(net: Network, given: list[tuple[bytes, bytes]], folder: Path) -> list[bytes]:
-    """The states after a step from each given state and sample, and the checksums behind them."""
-    board = replace(boards.get("sim8052"), internal=64)
+def run(
+    net: Network, given: list[tuple[bytes, bytes]], folder: Path, xram: int = 0x8000
+) -> list[bytes]:
+    """The states after a step from each given state and sample, and the checksums behind them, on a
+    board with so much external RAM."""
+    board = boards.get("sim8052")
+    board = replace(
+        board, internal=64, payload=32, answer=32, ram=board.ram | {"xram": boards.Memory(0, xram)}
+    )
     files = board_sources(net, board)
     assert "nn_passes.c" in files
     write(files, folder)
@@ -221,7 +248,7 @@ def case(net: Network, rng: random.Random) -> tuple[int, int, dict[str, object]]
     return rng.randint(0, 1), rng.randint(0, 1), values
 
 
-def check(net: Network, many: int, folder: Path, seed: int = 1) -> None:
+def check(net: Network, many: int, folder: Path, seed: int = 1, xram: int = 0x8000) -> None:
     """Steps from `many` cases on the chip and in the simulator."""
     rng = random.Random(seed)
     simulator = Simulator(net.program)
@@ -238,7 +265,7 @@ def check(net: Network, many: int, folder: Path, seed: int = 1) -> None:
         x, target = (values[b.name] for b in net.program.sample)
         simulator.step(x, target, bool(first), bool(last))
         wanted.append(simulator.state())
-    for i, (got, state) in enumerate(zip(run(net, given, folder), wanted, strict=True)):
+    for i, (got, state) in enumerate(zip(run(net, given, folder, xram), wanted, strict=True)):
         assert got[:-2] == state, i
         assert int.from_bytes(got[-2:], "little") == crc16(state[1:]), i
 
@@ -279,6 +306,23 @@ def test_other_nets_too(
     net = network(sizes, kind, **settings)
     # As many as the chip's memories hold.
     check(net, min(12, 30000 // sum(b.bytes for b in net.program.state)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kind", "settings"),
+    [
+        ((2, 4, 1), "z-score", {"activation": "tanh", "loss": "binary-cross-entropy"}),
+        ((3, 4, 2), "range", {"lr": 2.0}),
+        ((2, 4, 2), "z-score", {"activation": "sigmoid", "optimizer": "momentum"}),
+        ((4, 3, 2), "range", {"optimizer": "momentum", "batch": 3}),
+    ],
+)
+def test_small_boards_too(
+    sizes: tuple[int, ...], kind: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    net = network(sizes, kind, **settings)
+    check(net, 24, tmp_path, xram=PAGE)
+    assert "NN_PLANES_SIZE 256" not in (tmp_path / "nn_config.h").read_text()
 
 
 def test_what_is_a_pass() -> None:

@@ -4,6 +4,17 @@
 
 #ifdef NN_PLANES
 
+/* From a lower byte to its upper one and back, and what of an address tells them apart. */
+#if NN_PLANES_SIZE == 256
+#define UP inc dph
+#define DOWN dec dph
+#define PART dph
+#else
+#define UP xrl dpl, #NN_PLANES_SIZE
+#define DOWN UP
+#define PART dpl
+#endif
+
 /* clang-format off */
 #pragma save
 #pragma disable_warning 59 /* no return statement: results are in the registers */
@@ -12,7 +23,7 @@
 /*
  * The cursor. It is the place of a byte, and what a step from there must know: columns to come in
  * the row and on the page, both with this one; the row and its span, and two numbers of the span.
- * The upper byte of a number is on an odd page, with its sign bit turned round.
+ * The upper byte of a number is at the same place of the next plane, with its sign bit turned round.
  */
 static NN_DATA uint16_t place;
 static NN_DATA uint8_t left;
@@ -61,12 +72,12 @@ nn_planes_page:
     mov r3, _each
     ret
 nn_planes_step:
-    mov a, dph
-    jb acc.0, nn_planes_next
-    inc dph
+    mov a, PART
+    jb NN_PLANES_UPPER, nn_planes_next
+    UP
     ret
 nn_planes_next:
-    dec dph
+    DOWN
     djnz r2, 00001$
     inc _row
     mov dpl, _span
@@ -182,7 +193,7 @@ void nn_planes_open(uint16_t offset) __naked {
     add a, dpl
     mov dpl, a
     jnb psw.5, 00007$
-    inc dph
+    UP
 00007$:
     ljmp nn_planes_keep
     __endasm;
@@ -193,8 +204,8 @@ uint8_t nn_planes_take(void) __naked {
     lcall nn_planes_load
     movx a, @dptr
     mov r7, a
-    mov a, dph
-    jnb acc.0, 00001$
+    mov a, PART
+    jnb NN_PLANES_UPPER, 00001$
     mov a, r7
     xrl a, #0x80
     mov r7, a
@@ -210,8 +221,8 @@ void nn_planes_set(uint8_t byte) __naked {
     __asm
     mov r7, dpl
     lcall nn_planes_load
-    mov a, dph
-    jnb acc.0, 00001$
+    mov a, PART
+    jnb NN_PLANES_UPPER, 00001$
     mov a, r7
     xrl a, #0x80
     mov r7, a
@@ -230,7 +241,7 @@ void nn_planes_put(int16_t number) __naked {
     lcall nn_planes_load
     mov a, r6
     movx @dptr, a
-    inc dph
+    UP
     mov a, r7
     xrl a, #0x80
     movx @dptr, a
@@ -254,8 +265,8 @@ uint16_t nn_planes_crc(uint16_t size, uint16_t crc) __naked {
     inc r0                  ; the last, partial turn of the outer loop
 00001$:
     lcall nn_planes_load
-    mov a, dph
-    rrc a
+    mov a, PART
+    mov c, NN_PLANES_UPPER
     clr a
     rrc a
     mov r1, a
@@ -287,7 +298,7 @@ uint16_t nn_planes_crc(uint16_t size, uint16_t crc) __naked {
     xrl a, #0x80
     mov r1, a
     jz 00003$
-    inc dph
+    UP
     djnz b, 00002$
     djnz r0, 00002$
     sjmp 00004$

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from nnhost.ir import Buffer, Const, Expr, Load, type_bytes
+from nnhost.ir import Buffer, Const, Load, type_bytes
 from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums, Velocity
 from nnhost.kernels.planes import PAGE, Block, Planes
 
@@ -24,7 +24,10 @@ def pass_file(passes: Iterable[Pass], planes: Planes, space: Space, window: int)
     """The lines of a C file that holds the passes of a net and nothing else, since the compiler
     takes no notice of the registers that they change. Through `window` bytes of internal RAM
     passes look at what lies in external RAM."""
-    writer = _Writer(planes, space, window)
+    passes = list(passes)
+    drawn = [p.drawn for p in passes if isinstance(p, Step | Velocity) and p.drawn]
+    simple = all(d.rate == Const(128) and d.shift < 16 for d in drawn)
+    writer = _Writer(planes, space, window, _BY_128 if simple else _BY_RATE)
     for p in passes:
         match p:
             case Sums():
@@ -44,11 +47,12 @@ def _symbol(buffer: Buffer) -> str:
 
 @dataclass
 class _Writer:
-    """`shared`: subroutines by name, each written once."""
+    """`rate`: how factors are made; `shared`: subroutines by name, each written once."""
 
     planes: Planes
     space: Space
     window: int
+    rate: _Rate
     lines: list[str] = field(default_factory=list)
     shared: dict[str, list[str]] = field(default_factory=dict)
     labels: int = 0
@@ -89,9 +93,14 @@ class _Writer:
         self.labels += 1
         return f"l{self.labels}"
 
-    @staticmethod
-    def format(text: str) -> list[str]:
-        """A line for each instruction; names of places end with a colon."""
+    def format(self, text: str) -> list[str]:
+        """A line for each instruction; names of places end with a colon. `up` and `down` lead from
+        lower byte to upper byte and back, `fall` and `rise` from slots to weights and back."""
+        moves = {"up": ["inc dph"], "down": ["dec dph"], "fall": ["dec dph"] * 2,
+                 "rise": ["inc dph"] * 2}  # fmt: skip
+        if self.planes.size < PAGE:
+            for move, far in ("up", 1), ("down", 1), ("fall", 2), ("rise", 2):
+                moves[move] = [f"xrl dpl, #{far * self.planes.size}"]
         lines = []
         for row in text.splitlines():
             code, _, comment = row.partition(";")
@@ -106,7 +115,9 @@ class _Writer:
                     lines.append(f"{name}:")
                     part = after.strip()
                 if part or note:
-                    lines.append(f"    {part}{note if number == 0 else ''}".rstrip())
+                    codes = moves.get(part, [part])
+                    lines.append(f"    {codes[0]}{note if number == 0 else ''}".rstrip())
+                    lines += [f"    {more}" for more in codes[1:]]
         return lines
 
     def put(self, text: str) -> None:
@@ -135,7 +146,7 @@ class _Writer:
                 count = min(most, end - first)
                 if source and not inside:
                     calls += f"{self.fetch(source, first, count, 'window')}\nmov {to}, #window\n"
-                at = self.planes.page(run, plane) * PAGE + block.column(first).low
+                at = self.planes.address(block.column(first), plane)
                 calls += f"mov dptr, #0x{at:04x} | mov r1, #{count} | lcall {routine}\n"
         return calls
 
@@ -156,9 +167,8 @@ class _Writer:
 
     def bias(self, block: Block, plane: int) -> str:
         """DPTR to the column of the biases."""
-        run = block.runs[-1]
-        at = self.planes.page(run, plane) * PAGE + run.low + (run.count - 1) * block.rows
-        return f"mov dptr, #0x{at:04x}"
+        last = block.runs[-1].first + block.runs[-1].count - 1
+        return f"mov dptr, #0x{self.planes.address(block.column(last), plane):04x}"
 
     def to(self, buffer: Buffer, index: int) -> str:
         """R1 or DPTR to an element."""
@@ -406,7 +416,7 @@ class _Writer:
         signed = p.source.interval.lo < 0
         drive = "steps" if signed else "step"
         routine = "draw" if p.drawn else "list"
-        text = _draw("draw", _LISTED, p.drawn.rate) if p.drawn else LIST
+        text = _draw(self.rate) if p.drawn else LIST
         self.shared.setdefault(routine, self.format(text))
         self.shared.setdefault(drive, self.format(_drive(drive, signed)))
         if signed:
@@ -429,7 +439,7 @@ class _Writer:
         signed, batched = p.source.interval.lo < 0, p.first is not None
         drive = "slots" + "s" * signed + f"{p.extra}" * (p.extra > 0)
         assert p.drawn is not None
-        self.shared.setdefault("draw", self.format(_draw("draw", self.each, p.drawn.rate)))
+        self.shared.setdefault("draw", self.format(_draw(self.rate, _ALL)))
         loops = _Slots(p.decay, p.extra, batched, signed)
         self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
         self.put(f"_{p.kernel}::")
@@ -460,18 +470,6 @@ class _Writer:
         )
         return f"{read} | add a, #255 | mov {bit}, c"
 
-    @property
-    def each(self) -> str:
-        """How `draw` keeps the dither of every row, and behind these all factors: upper byte, with
-        its highest bit for the sign, and lower byte."""
-        return """
-            sjmp draw_keep
-            draw_none: clr a | mov r4, a | mov r5, a
-            draw_keep: mov @r0, _nn_prng_state + 1 | inc r0
-            mov a, r5 | mov c, psw.1 | mov acc.7, c | mov @r1, a | inc r1
-            mov a, r4 | mov @r1, a | inc r1
-        """
-
     def factors(self, p: Step | Velocity, row: int) -> str:
         """What `list` or `draw` must know of the rows from `row` on."""
         if p.drawn is None:
@@ -486,10 +484,12 @@ class _Writer:
             case Load(buffer, _):
                 rate = f"mov dptr, #{_symbol(buffer)} | movx a, @dptr | mov rate, a"
             case Const(value):
-                rate = "" if value == 128 else f"mov rate, #{value}"
+                rate = f"mov rate, #{value}" if self.rate is _BY_RATE else ""
+        bits = p.drawn.shift - self.rate.bits
+        by = (1 << 8 - bits) & (2 ** (self.rate.bits) - 1)
         return f"""
             {rate}
-            mov left, #{(1 << p.drawn.shift - 8) - 1} | mov next, #{(1 << 16 - p.drawn.shift) & 255}
+            mov left, #{(1 << bits) - 1} | mov next, #{by}
             mov dptr, #({_symbol(p.drawn.delta)} + {2 * row})
         """
 
@@ -512,85 +512,124 @@ _NUMBER = """
     xrl a, _nn_prng_state | mov _nn_prng_state, a | xrl _nn_prng_state + 1, a
 """
 
-#: What `draw` does with a row: lists it as `list` does.
+#: What `draw` does with a factor: lists the row as `list` does.
 _LISTED = """
-    mov a, r5 | orl a, r4 | jz draw_none
+    mov a, r5 | orl a, r4 | jz draw_next
     mov a, r5 | jz draw_low | setb psw.5
     draw_low: jb psw.1, draw_minus
-    inc plus | mov @r0, _nn_prng_state + 1 | inc r0 | mov a, r4 | mov @r0, a | inc r0
-    mov a, r5 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
-    sjmp draw_none
-    draw_minus: inc minus | dec r1 | mov a, r7 | mov @r1, a | dec r1 | mov a, r5 | mov @r1, a
-    dec r1 | mov a, r4 | mov @r1, a | dec r1 | mov @r1, _nn_prng_state + 1
-    draw_none:
+    inc plus | mov a, r7 | mov @r0, a | inc r0 | mov @r0, _nn_prng_state + 1 | inc r0
+    mov a, r5 | mov @r0, a | inc r0 | mov a, r4 | mov @r0, a | inc r0
+    sjmp draw_next
+    draw_minus: inc minus | dec r1 | mov a, r4 | mov @r1, a | dec r1 | mov a, r5 | mov @r1, a
+    dec r1 | mov @r1, _nn_prng_state + 1 | dec r1 | mov a, r7 | mov @r1, a
+    sjmp draw_next
+"""
+
+#: Keeps the dither of every row and, behind these, all factors: upper byte, with its highest bit
+#: for the sign, and lower byte.
+_ALL = """
+    clr a | mov r4, a | mov r5, a
+    draw_keep: mov @r0, _nn_prng_state + 1 | inc r0
+    mov a, r5 | mov c, psw.1 | mov acc.7, c | mov @r1, a | inc r1
+    mov a, r4 | mov @r1, a | inc r1
 """
 
 
-#: R5:R4 = (R3:R2 * rate + R6:R5) >> 8.
-_BY_RATE = """
+@dataclass(frozen=True)
+class _Rate:
+    """How `draw` makes R5:R4 = (R3:R2 * rate + dither) >> shift of a delta's magnitude. `noise`
+    takes what it needs of the number just drawn, `turned` makes it the complement, `factor` is the
+    rest. So many `bits` of the shift, or of the dither, cost nothing: `left` masks the others of
+    the dither, and `next` is 2^(8 - others), or 0 for an own way to shift by the fewest."""
+
+    bits: int
+    noise: str
+    turned: str
+    factor: str
+
+
+_BY_RATE = _Rate(
+    8,
+    "mov r5, _nn_prng_state | mov a, _nn_prng_state + 1 | anl a, left | mov r6, a",
+    "mov a, r5 | cpl a | mov r5, a | mov a, r6 | xrl a, left | mov r6, a",
+    """
     mov a, r2 | mov b, rate | mul ab | add a, r5 | mov a, b | addc a, r6 | mov r4, a
     clr a | rlc a | mov r5, a
     mov a, r3 | mov b, rate | mul ab | add a, r4 | mov r4, a | mov a, b | addc a, r5 | mov r5, a
-"""
-#: The same for 128.
-_BY_128 = """
-    clr c | mov a, r3 | rrc a | mov r3, a | mov a, r2 | rrc a | mov r2, a | clr a | rrc a
-    add a, r5 | mov a, r2 | addc a, r6 | mov r4, a | clr a | addc a, r3 | mov r5, a
-"""
+    mov a, next | jz draw_made
+    mov b, r4 | mul ab | mov r4, b
+    mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
+    draw_made:
+    """,
+)
+#: For the rate 128, whose seven zeros are left out, and a shift of at most 15.
+_BY_128 = _Rate(
+    7,
+    """
+    mov a, _nn_prng_state | rlc a | mov a, _nn_prng_state + 1 | rlc a
+    anl a, left | mov r6, a
+    """,
+    "mov a, r6 | xrl a, left | mov r6, a",
+    """
+    mov a, r2 | add a, r6 | mov r2, a | clr a | addc a, r3 | mov r5, a
+    mov a, next | jz draw_half
+    mov b, r2 | mul ab | mov r4, b
+    mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
+    sjmp draw_made
+    draw_half: mov a, r5 | rrc a | mov r5, a | mov a, r2 | rrc a | mov r4, a
+    draw_made:
+    """,
+)
 
 
-def _draw(name: str, keep: str, rate: Expr) -> str:
-    """The subroutine that draws two numbers a row, and finds the row's factor R5:R4, which `keep`
-    takes with the sign in F1 and the dither in the generator; at draw_none if it is 0. All layers
-    have the same `rate`."""
+def _draw(rate: _Rate, every: str = "") -> str:
+    """The subroutine that draws two numbers a row, and finds the row's factor R5:R4, its sign in F1
+    and the dither in the generator. The rows that have one are listed, or all go through `every`.
+    """
     return f"""
-        ; DPTR deltas, R1 end of the list, left the mask of the dither above its lower byte, next
-        ; 2^(16 - shift), or 0 if that is 256. A negative delta is made positive, with the
-        ; complement of the dither; F1 keeps its sign.
-        {name}: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
+        ; DPTR deltas, R1 end of the list, left and next as they are for the rate. A negative delta
+        ; is made positive, with the complement of the dither.
+        draw: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
         draw_row:
         {_NUMBER}
-        mov r5, _nn_prng_state | mov r6, _nn_prng_state + 1
+        {rate.noise}
         {_NUMBER}
         movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
-        clr psw.1 | orl a, r2 | jnz draw_some | ljmp draw_none
+        clr psw.1 | orl a, r2 | jnz draw_some
+        {every}
+        draw_next: inc r7 | mov a, r7 | cjne a, stride, draw_row
+        mov begin, r1
+        ret
         draw_some: mov a, r3 | jnb acc.7, draw_plus | setb psw.1
         xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
-        mov a, r5 | cpl a | mov r5, a | mov a, r6 | cpl a | mov r6, a
-        draw_plus: mov a, r6 | anl a, left | mov r6, a
-        {_BY_128 if rate == Const(128) else _BY_RATE}
-        mov a, next | jz draw_moved
-        mov b, r4 | mul ab | mov r4, b
-        mov a, r5 | mov b, next | mul ab | orl a, r4 | mov r4, a | mov r5, b
-        draw_moved:
-        {keep}
-        inc r7 | mov a, r7 | xrl a, stride | jz draw_end | ljmp draw_row
-        draw_end: mov begin, r1
-        ret
+        {rate.turned}
+        draw_plus: {rate.factor}
+        {"sjmp draw_keep" if every else _LISTED}
     """
 
 
 #: Lists the rows that have a factor.
 LIST = """
     ; DPTR factors, R1 end of the list, B:R4 upper byte of the first dither. Rows with a positive
-    ; factor are listed from rows upwards, the others from R1 downwards, four bytes each: dither,
-    ; magnitude of the factor, row. F0 tells whether one has an upper byte.
+    ; factor are listed from rows upwards, the others from R1 downwards, four bytes each: row,
+    ; dither, magnitude of the factor with its upper byte first. F0 tells whether one has an upper
+    ; byte.
     list: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
     list_row: movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
     orl a, r2 | jz list_next
     mov r5, dpl | mov r6, dph
     mov a, r7 | rl a | rl a | add a, r4 | mov dpl, a | clr a | addc a, b | mov dph, a
     mov a, r3 | jb acc.7, list_minus | jz list_low | setb psw.5
-    list_low: inc plus | movx a, @dptr | mov @r0, a | inc r0 | mov a, r2 | mov @r0, a | inc r0
-    mov a, r3 | mov @r0, a | inc r0 | mov a, r7 | mov @r0, a | inc r0
+    list_low: inc plus | mov a, r7 | mov @r0, a | inc r0 | movx a, @dptr | mov @r0, a | inc r0
+    mov a, r3 | mov @r0, a | inc r0 | mov a, r2 | mov @r0, a | inc r0
     list_back: mov dpl, r5 | mov dph, r6
     list_next: inc r7 | mov a, r7 | cjne a, stride, list_row
     mov begin, r1
     ret
     list_minus: xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
     jz list_small | setb psw.5
-    list_small: inc minus | dec r1 | mov a, r7 | mov @r1, a | dec r1 | mov a, r3 | mov @r1, a
-    dec r1 | mov a, r2 | mov @r1, a | dec r1 | movx a, @dptr | mov @r1, a
+    list_small: inc minus | dec r1 | mov a, r2 | mov @r1, a | dec r1 | mov a, r3 | mov @r1, a
+    dec r1 | movx a, @dptr | mov @r1, a | dec r1 | mov a, r7 | mov @r1, a
     sjmp list_back
 """
 
@@ -606,28 +645,28 @@ def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
     minus = sign == "minus"
     first, then = ("subb", "subb") if minus else ("add", "addc")
     end = "clr a" if minus else "mov a, #255"
-    place = "mov a, @r0 | inc r0 | add a, r7 | mov dpl, a"
+    factor = "mov a, @r0 | inc r0"
     loop = f"""
-        {name}: mov a, @r0 | add a, r6 {"" if minus else "| cpl a"} | mov r2, a | inc r0 ; 4
-        mov a, @r0 | inc r0 | mov b, r5 | mul ab ; 8
-        add a, r2 | clr a | addc a, b | mov r3, a ; 4
-        {f"mov a, @r0 | inc r0 | jnz {name}_w ; 4" if wide else "inc r0 ; 1"}
-        {place} ; 4
-        movx a, @dptr | {first} a, r3 | movx @dptr, a ; 5
+        {name}: mov a, @r0 | inc r0 | add a, r7 | mov dpl, a ; 4
+        mov a, @r0 | inc r0 | add a, r6 {"" if minus else "| cpl a"} | mov r2, a ; 4
+        {f"{factor} | jnz {name}_w ; 4" if wide else "inc r0 ; 1"}
+        {factor} | mov b, r5 | mul ab ; 8
+        add a, r2 | movx a, @dptr | {then} a, b | movx @dptr, a ; 6
         jc {name}_b ; 2
         {name}_n: djnz r4, {name} ; 2
     """
     tail = f"""
-        {name}_b: inc dph | movx a, @dptr {"" if minus else "| inc a"} | jz {name}_s
-        {"dec a |" if minus else ""} movx @dptr, a | dec dph | sjmp {name}_n
-        {name}_s: dec dph | {end} | movx @dptr, a | sjmp {name}_n
+        {name}_b: up | movx a, @dptr {"" if minus else "| inc a"} | jz {name}_s
+        {"dec a |" if minus else ""} movx @dptr, a | down | sjmp {name}_n
+        {name}_s: down | {end} | movx @dptr, a | sjmp {name}_n
     """
     if wide:
         tail += f"""
-            {name}_w: mov b, r5 | mul ab | add a, r3 | mov r3, a | clr a | addc a, b | mov rate, a
-            {place} | movx a, @dptr | {first} a, r3 | movx @dptr, a
-            inc dph | movx a, @dptr | {then} a, rate | jc {name}_e
-            movx @dptr, a | dec dph | sjmp {name}_n
+            {name}_w: mov r3, a | {factor} | mov b, r5 | mul ab | add a, r2 | clr a | addc a, b
+            xch a, r3 | mov b, r5 | mul ab | add a, r3 | jnc {name}_y | inc b
+            {name}_y: mov r3, a {"| clr c" if minus else ""} | movx a, @dptr | {first} a, r3
+            movx @dptr, a | up | movx a, @dptr | {then} a, b | jc {name}_e
+            movx @dptr, a | down | sjmp {name}_n
             {name}_e: {end} | movx @dptr, a | sjmp {name}_s
         """
     return loop, tail
@@ -640,15 +679,8 @@ def _drive(name: str, signed: bool) -> str:
     return _signed_drive(name) if signed else _unsigned_drive(name)
 
 
-def _columns(name: str) -> str:
-    """The columns of a drive: R1 walks over the inputs, and does not stop at one that is 0."""
-    return f"""
-        {name}_n: mov a, r7 | add a, stride | mov r7, a | mov a, r6 | add a, #157 | mov r6, a
-        djnz left, {name}_x
-        mov next, r1
-        ret
-        {name}_x: mov a, @r1 | inc r1 | jz {name}_n ; an input of 0 takes 12
-    """
+#: The next column of a drive.
+_NEXT = "mov a, r7 | add a, stride | mov r7, a | mov a, r6 | add a, #157 | mov r6, a"
 
 
 _DRIVE = """
@@ -664,14 +696,22 @@ def _unsigned_drive(name: str) -> str:
         {name}_p: jnb psw.5, {name}_c | ljmp {name}w_c
     """
     for variant, wide in (name, False), (f"{name}w", True):
-        text += f"{_columns(variant)}\n{variant}_c: mov r5, a\n"
-        tails = ""
-        for sign, count, at in ("minus", "plus", "#rows"), ("plus", "minus", "begin"):
-            loop, tail = _loop(f"{variant}_{sign}", sign, wide)
-            text += f"mov a, {count} | jz {variant}_{sign}_0 | mov r4, a | mov r0, {at}"
-            text += f"{loop}{variant}_{sign}_0:\n"
-            tails += tail
-        text += f"ljmp {variant}_n\n{tails}"
+        minus, minus_tail = _loop(f"{variant}_minus", "minus", wide)
+        plus, plus_tail = _loop(f"{variant}_plus", "plus", wide)
+        text += f"""
+            {minus_tail}
+            {variant}_x: mov a, @r1 | inc r1 | jz {variant}_n ; an input of 0 takes 12
+            {variant}_c: mov r5, a
+            mov a, plus | jz {variant}_minus_0 | mov r4, a | mov r0, #rows
+            {minus}
+            {variant}_minus_0: mov a, minus | jz {variant}_n | mov r4, a | mov r0, begin
+            {plus}
+            {variant}_n: {_NEXT}
+            djnz left, {variant}_x
+            mov next, r1
+            ret
+            {plus_tail}
+        """
     return text
 
 
@@ -679,7 +719,11 @@ def _signed_drive(name: str) -> str:
     return f"""
         {_DRIVE.format(name=name)}
         sjmp {name}_x
-        {_columns(name)}
+        {name}_n: {_NEXT}
+        djnz left, {name}_x
+        mov next, r1
+        ret
+        {name}_x: mov a, @r1 | inc r1 | jz {name}_n ; an input of 0 takes 12
         jb acc.7, {name}_m
         {name}_p: mov r5, a
         mov r0, #rows | mov a, plus | lcall loop_minus
@@ -762,12 +806,12 @@ class _Slots:
             {n}_k: {skip}
             {n}_i: inc r0 | inc dpl | djnz r7, {n}_r | ljmp {n}_e
             {n}_r: movx a, @dptr | jnz {n}_v
-            inc dph | movx a, @dptr | dec dph | cjne a, #128, {n}_o
+            up | movx a, @dptr | down | cjne a, #128, {n}_o
             {still.format(n=n)}
             {n}_o: clr a
             {n}_v: {self.begin(n)}
             {self.move(n) if moving else ""}
-            {n}_s: mov a, r4 | movx @dptr, a | dec dph | mov a, r3 | movx @dptr, a ; 7
+            {n}_s: mov a, r4 | movx @dptr, a | down | mov a, r3 | movx @dptr, a ; 7
             {f"jnb psw.5, {n}_t" if self.batched else ""}
             {self.apply(n)}
             {n}_t: {"inc r1 |" if moving else ""} ljmp {n}_i
@@ -780,7 +824,7 @@ class _Slots:
         """R4:R3:R2 = the slot's part of the sum, which p is to be subtracted from. A is the slot's
         lower byte, and DPTR goes on to the upper one."""
         noise = "mov a, @r0 | add a, r6"
-        kept = f"mov r3, a | {noise} | cpl a | mov r2, a | inc dph | movx a, @dptr | mov r4, a"
+        kept = f"mov r3, a | {noise} | cpl a | mov r2, a | up | movx a, @dptr | mov r4, a"
         if self.decay is None:
             return f"{kept} | jnb psw.1, {n}_p | mov r3, #0 | mov r4, #128\n{n}_p:"
         offset = 32768 - 128 * self.decay
@@ -789,7 +833,7 @@ class _Slots:
             mov r3, a | {noise} | mov r2, a ; 4
             mov a, r3 | mov b, #{self.decay} | mul ab ; 7
             add a, r2 | mov r2, a | clr a | addc a, b | mov r3, a ; 5
-            inc dph | movx a, @dptr | mov b, #{self.decay} | mul ab ; 9
+            up | movx a, @dptr | mov b, #{self.decay} | mul ab ; 9
             add a, r3 | mov r3, a | mov a, b | addc a, #{offset >> 8} | mov r4, a ; 5
             {half if offset & 255 else ""}
         """
@@ -845,11 +889,11 @@ class _Slots:
             value = "mov a, r4 | xrl a, #128 | mov r4, a ; 3"
         return f"""
             {value}
-            dec dph | dec dph | movx a, @dptr | add a, r3 | movx @dptr, a ; 7
+            fall | movx a, @dptr | add a, r3 | movx @dptr, a ; 7
             mov a, r4 | jnz {n}_h | jnc {n}_d ; 5
-            {n}_u: inc dph | movx a, @dptr | xrl a, #128 | addc a, r4 | jb ov, {n}_c
-            xrl a, #128 | movx @dptr, a | dec dph
-            {n}_d: inc dph | inc dph
+            {n}_u: up | movx a, @dptr | xrl a, #128 | addc a, r4 | jb ov, {n}_c
+            xrl a, #128 | movx @dptr, a | down
+            {n}_d: rise
         """
 
     def saturate(self, n: str) -> str:
@@ -857,7 +901,7 @@ class _Slots:
         text = f"""
             {n}_h: inc a | jnz {n}_u | jc {n}_d | sjmp {n}_u
             {n}_c: mov a, r4 | rlc a | subb a, acc | cpl a
-            movx @dptr, a | dec dph | movx @dptr, a | sjmp {n}_d
+            movx @dptr, a | down | movx @dptr, a | sjmp {n}_d
         """
         if self.extra:
             text += f"{n}_z: mov r3, #0 | mov r4, #{1 << 7 - self.extra} | sjmp {n}_x"

@@ -4,7 +4,8 @@ A 16-bit number is two bytes at the same place of two planes; the lower byte is 
 plane is a row of pages of 256 bytes. The upper byte is kept with its sign bit turned round, so
 that numbers are 0..65535 with 32768 for zero: the chip multiplies unsigned bytes only, and a
 borrow then means saturation. Page p of plane q is page p * planes + q of the external RAM: INC
-DPH leads from lower byte to upper byte.
+DPH leads from lower byte to upper byte. Where the external RAM has a single page, a plane is a
+smaller power of two of bytes, and XRL DPL leads there.
 
 A layer is cut into blocks of at most 16 rows, whose sums a pass keeps in internal RAM. A block is
 stored column after column, the bias being the last column, and no column crosses a page: one INC
@@ -14,7 +15,7 @@ DPL leads from row to row, and at its end to the next column of the page.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnhost.ir import Buffer
 
@@ -85,20 +86,22 @@ class Span:
 
 @dataclass(frozen=True)
 class Planes:
-    """Where the elements of some matrices are. `planes`: 2, or 4 with slots."""
+    """Where the elements of some matrices are. `planes`: 2, or 4 with slots; `size`: bytes of a
+    page of theirs."""
 
     matrices: tuple[Matrix, ...]
     blocks: dict[Buffer, tuple[Block, ...]]
     planes: int
     bytes: int
+    size: int = PAGE
 
     @property
     def holes(self) -> list[tuple[int, int]]:
         """Address and size of what is left of the last page of all planes but the last, behind
         which memory goes on."""
-        last, used = divmod(self.bytes - 1, PAGE)
+        last, used = divmod(self.bytes - 1, self.size)
         first = last - self.planes + 1
-        return [(page * PAGE + used + 1, PAGE - used - 1) for page in range(first, last)]
+        return [(page * self.size + used + 1, self.size - used - 1) for page in range(first, last)]
 
     @property
     def scratch(self) -> int:
@@ -111,9 +114,9 @@ class Planes:
         """All that is kept in planes."""
         return frozenset(b for m in self.matrices for b in m.buffers)
 
-    def page(self, run: Run, plane: int) -> int:
-        """The page of the external RAM on which a run lies."""
-        return run.page * self.planes + plane
+    def address(self, run: Run, plane: int) -> int:
+        """The external address at which a run begins."""
+        return (run.page * self.planes + plane) * self.size + run.low
 
     def spans(self) -> Iterator[tuple[Buffer, Span]]:
         """All elements in the order of the state: parameters, then slots."""
@@ -125,13 +128,12 @@ class Planes:
             for buffer, begin, columns in zip(buffers, (0, inputs), (inputs, 1), strict=True):
                 for block in blocks:
                     run = block.column(begin)
+                    page, low = divmod(self.address(run, plane), PAGE)
+                    each = PAGE // block.rows
                     yield (
                         buffer,
-                        Span(
-                            self.page(run, plane), run.low, run.count, PAGE // block.rows,
-                            block.rows, block.rows, columns,
-                        ),
-                    )  # fmt: skip
+                        Span(page, low, run.count, each, block.rows, block.rows, columns),
+                    )
 
 
 def place(matrices: tuple[Matrix, ...]) -> Planes:
@@ -156,3 +158,12 @@ def place(matrices: tuple[Matrix, ...]) -> Planes:
         blocks[matrix.weight] = tuple(placed)
     planes = 4 if any(m.slots for m in matrices) else 2
     return Planes(matrices, blocks, planes, (page * planes + planes - 1) * PAGE + low)
+
+
+def narrow(planes: Planes) -> Planes:
+    """The same in as little room as there may be, if it fits one page."""
+    used = (planes.bytes - 1) % PAGE + 1
+    size = 1 << (used - 1).bit_length()
+    if planes.bytes > (planes.planes - 1) * PAGE + used or planes.planes * size > PAGE:
+        return planes
+    return replace(planes, bytes=(planes.planes - 1) * size + used, size=size)

@@ -11,27 +11,22 @@
 #include "nn_net.h"
 
 #include "nn_kernel.h"
+#include "nn_planes.h"
 #include "nn_prng.h"
 
-NN_XDATA int16_t nn_weight1[4][2]; /* weights of layer 1 less 128, in 2^-12, -32768..32767 */
-NN_XDATA int16_t nn_bias1[4]; /* biases of layer 1 less 128, in 2^-12, -32768..32767 */
-NN_XDATA int16_t nn_weight2[1][4]; /* weights of layer 2 less 128, in 2^-13, -32768..32767 */
-NN_XDATA int16_t nn_bias2[1]; /* biases of layer 2 less 128, in 2^-13, -32768..32767 */
-NN_XDATA uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
+NN_XDATA NN_AT(0x0019) uint16_t nn_order[2]; /* multiplier and offset of the visiting order, 0..65535 */
 NN_IDATA int8_t nn_x[2]; /* inputs, -128..127 */
 NN_IDATA uint8_t nn_target; /* class to learn, 0..1 */
 NN_IDATA int8_t nn_activation1[4]; /* tanh outputs of layer 1, in 2^-7, -128..127 */
 NN_IDATA int32_t nn_logits[1]; /* sums of the last layer, in 2^-12, -81408..81792 */
+NN_IDATA int8_t nn_sums_forward1[4]; /* for activation1, -128..127 */
 static NN_IDATA uint16_t nn_prediction; /* predicted class, 0..65535 */
 static NN_IDATA uint8_t nn_size[1]; /* |logit| in 16ths, 0..255 */
 static NN_IDATA uint16_t nn_loss; /* loss of the sample, 0..4257 */
-static NN_XDATA int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
-static NN_IDATA int8_t nn_seen_delta2[1]; /* delta2 as the backward pass sees it, -128..127 */
-static NN_XDATA int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
-static NN_XDATA uint16_t nn_draws2[1][2]; /* two random numbers a row, 0..65535 */
-static NN_XDATA int16_t nn_factor2[1]; /* learning rate times delta, a row, -32768..32767 */
-static NN_XDATA uint16_t nn_draws1[4][2]; /* two random numbers a row, 0..65535 */
-static NN_XDATA int16_t nn_factor1[4]; /* learning rate times delta, a row, -32768..32767 */
+NN_XDATA NN_AT(0x001D) int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
+NN_IDATA int8_t nn_seen_delta2[1]; /* delta2 as the backward pass sees it, -128..127 */
+NN_XDATA NN_AT(0x0011) int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
+NN_IDATA int16_t nn_sums_backward2[4]; /* for delta1, -16256..16384 */
 static NN_XDATA uint16_t nn_unused[1]; /* draws that no one needs, 0..65535 */
 
 /* tanh((i-128)/32) * 2^7 */
@@ -104,11 +99,15 @@ static NN_CODE const uint16_t nn_logistic[256] = {
     32768U, 32768U, 32768U, 32768U, 32768U, 32768U,
 };
 
+const NN_CODE nn_span_t nn_spans[] = {
+    {0U, 0U, 3U, 64U, 4U, 4U, 2U}, /* weight1 */
+    {0U, 8U, 1U, 64U, 4U, 4U, 1U}, /* bias1 */
+    {0U, 12U, 5U, 255U, 1U, 1U, 4U}, /* weight2 */
+    {0U, 16U, 1U, 255U, 1U, 1U, 1U}, /* bias2 */
+};
+
 const NN_CODE nn_segment_t nn_state_map[NN_STATE_SEGMENTS] = {
-    {(uint8_t *)&nn_weight1, 16U},
-    {(uint8_t *)&nn_bias1, 8U},
-    {(uint8_t *)&nn_weight2, 8U},
-    {(uint8_t *)&nn_bias2, 2U},
+    {(uint8_t *)0, 34U}, /* in planes */
     {(uint8_t *)&nn_order, 4U},
     {(uint8_t *)&nn_prng_state, 2U},
 };
@@ -123,34 +122,44 @@ const NN_CODE nn_segment_t nn_trace_map[NN_TRACE_SEGMENTS] = {
     {(uint8_t *)&nn_logits, 4U},
 };
 
+void nn_pass_forward1(void);
+void nn_pass_forward2(void);
+void nn_pass_backward2(void);
+void nn_pass_update_weight2(void);
+void nn_pass_update_weight1(void);
+
 /* nn_weight1: glorot */
 static void nn_map_init_weight1(void) NN_STACKED {
+    nn_planes_open(0U);
     for (uint8_t o = 0U; o < 4U; o++) {
         for (uint8_t j = 0U; j < 2U; j++) {
             const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 128U); /* -4194304..4194176 */
-            nn_weight1[o][j] = (int16_t)((int16_t)((t0 + 512) >> 10U) + 128);
+            nn_planes_put((int16_t)((int16_t)((t0 + 512) >> 10U) + 128));
         }
     }
 }
 
 /* nn_bias1: zero */
 static void nn_map_init_bias1(void) NN_STACKED {
+    nn_planes_open(16U);
     for (uint8_t o = 0U; o < 4U; o++) {
-        nn_bias1[o] = 128;
+        nn_planes_put(128);
     }
 }
 
 /* nn_weight2: glorot */
 static void nn_map_init_weight2(void) NN_STACKED {
+    nn_planes_open(24U);
     for (uint8_t j = 0U; j < 4U; j++) {
         const int32_t t0 = nn_kernel_multiply((int16_t)((int32_t)nn_prng_next() - (int32_t)32768L), 140U); /* -4587520..4587380 */
-        nn_weight2[0U][j] = (int16_t)((int16_t)((t0 + 256) >> 9U) + 128);
+        nn_planes_put((int16_t)((int16_t)((t0 + 256) >> 9U) + 128));
     }
 }
 
 /* nn_bias2: zero */
 static void nn_map_init_bias2(void) NN_STACKED {
-    nn_bias2[0U] = 128;
+    nn_planes_open(32U);
+    nn_planes_put(128);
 }
 
 /* nn_order: none yet */
@@ -180,22 +189,12 @@ void nn_epoch(void) {
 /* nn_activation1: tanh(W in + b) */
 static void nn_map_forward1(void) {
     for (uint8_t o = 0U; o < 4U; o++) {
-        const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias1[o] >> 8U) * 32) + nn_kernel_dot_s8(nn_weight1[o], nn_x, 2U, 2U); /* -36608..36832 */
-        const int16_t t1 = (int16_t)((t0 + 8) >> 4U); /* -2288..2302 */
-        const int16_t t2 = (int16_t)((t1 > -128) ? t1 : -128); /* -128..2302 */
-        const uint8_t t3 = (uint8_t)((int16_t)(int8_t)((t2 < 127) ? t2 : 127) + 128); /* 0..255 */
-        nn_activation1[o] = nn_tanh7[t3];
+        nn_activation1[o] = nn_tanh7[(uint8_t)((int16_t)nn_sums_forward1[o] + 128)];
     }
 }
 
-/* nn_logits: W in + b */
-static void nn_map_forward2(void) {
-    const int32_t t0 = (int32_t)(int16_t)((int8_t)(nn_bias2[0U] >> 8U) * 128) + nn_kernel_dot_s8(nn_weight2[0U], nn_activation1, 4U, 2U); /* -81408..81792 */
-    nn_logits[0U] = t0;
-}
-
 /* nn_prediction: the lone output is on */
-static void nn_map_predict(void) NN_STACKED {
+static void nn_map_predict(void) {
     const int32_t t0 = nn_logits[0]; /* -81408..81792 */
     if (t0 == 0) {
         nn_prediction = 0U;
@@ -205,13 +204,14 @@ static void nn_map_predict(void) NN_STACKED {
 }
 
 void nn_forward(void) {
+    nn_pass_forward1();
     nn_map_forward1();
-    nn_map_forward2();
+    nn_pass_forward2();
     nn_map_predict();
 }
 
 /* nn_size: |logit| in 16ths, at most 255 */
-static void nn_map_size(void) NN_STACKED {
+static void nn_map_size(void) {
     const int32_t t0 = nn_logits[0U]; /* -81408..81792 */
     if (t0 == 0) {
         nn_size[0U] = 0U;
@@ -224,7 +224,7 @@ static void nn_map_size(void) NN_STACKED {
 }
 
 /* nn_loss: cross-entropy, in 256ths */
-static void nn_map_loss(void) NN_STACKED {
+static void nn_map_loss(void) {
     uint16_t sum0 = 0U; /* 0..4257 */
     const uint8_t t1 = nn_size[0U]; /* 0..255 */
     const int32_t t2 = nn_logits[0U]; /* -81408..81792 */
@@ -235,7 +235,7 @@ static void nn_map_loss(void) NN_STACKED {
 }
 
 /* nn_delta2: sigmoid - target */
-static void nn_map_delta_out(void) NN_STACKED {
+static void nn_map_delta_out(void) {
     const uint16_t t2 = (uint16_t)((uint16_t)nn_target * 32768U); /* 0..32768 */
     const uint16_t t0 = nn_logistic[nn_size[0U]]; /* 16384..32768 */
     const uint16_t t1 = (uint16_t)((nn_logits[0U] < 0) ? (uint16_t)(32768U - t0) : t0); /* 0..32768 */
@@ -256,51 +256,22 @@ static void nn_map_see_delta2(void) NN_STACKED {
 /* nn_delta1: W^T delta times the derivative of tanh */
 static void nn_map_backward2(void) {
     for (uint8_t j = 0U; j < 4U; j++) {
-        int16_t sum0 = 0; /* -16256..16384 */
-        const int16_t t1 = (int16_t)((int8_t)(nn_weight2[0U][j] >> 8U) * nn_seen_delta2[0U]); /* -16256..16384 */
-        sum0 = (int16_t)(sum0 + t1);
-        const int32_t t2 = (int32_t)sum0 * 2; /* -32512..32768 */
-        const int8_t t3 = nn_activation1[j]; /* -128..127 */
-        const int16_t t4 = nn_kernel_slope((int16_t)((t2 < 32767) ? t2 : 32767), (uint16_t)(16384U - (uint16_t)(t3 * t3))); /* -32512..32767 */
-        nn_delta1[j] = t4;
+        const int16_t t0 = nn_sums_backward2[j]; /* -16256..16384 */
+        if (t0 == 0) {
+            nn_delta1[j] = 0;
+            continue;
+        }
+        const int32_t t1 = (int32_t)t0 * 2; /* -32512..32768 */
+        const int8_t t2 = nn_activation1[j]; /* -128..127 */
+        const int16_t t3 = nn_kernel_slope((int16_t)((t1 < 32767) ? t1 : 32767), (uint16_t)(16384U - (uint16_t)(t2 * t2))); /* -32512..32767 */
+        nn_delta1[j] = t3;
     }
 }
 
 void nn_backward(void) {
     nn_map_see_delta2();
+    nn_pass_backward2();
     nn_map_backward2();
-}
-
-/* nn_draws2: noise for stochastic rounding */
-static void nn_map_draw2(void) NN_STACKED {
-    nn_kernel_draw(nn_draws2[0], 1U, 2U);
-}
-
-/* nn_factor2: lr * delta */
-static void nn_map_factor2(void) NN_STACKED {
-    nn_kernel_factor(nn_factor2, nn_delta2, &nn_draws2[0][0], 128U, 1U, 4U, 2047U, 11U);
-}
-
-/* nn_weight2: w - lr * g */
-/* nn_bias2: w - lr * g */
-static void nn_map_update_weight2(void) {
-    nn_kernel_rows(nn_weight2[0], nn_activation1, nn_factor2, &nn_draws2[0][1], nn_bias2, 128U, 628U, 1U, 4U, 1U);
-}
-
-/* nn_draws1: noise for stochastic rounding */
-static void nn_map_draw1(void) {
-    nn_kernel_draw(nn_draws1[0], 4U, 2U);
-}
-
-/* nn_factor1: lr * delta */
-static void nn_map_factor1(void) {
-    nn_kernel_factor(nn_factor1, nn_delta1, &nn_draws1[0][0], 128U, 4U, 4U, 255U, 8U);
-}
-
-/* nn_weight1: w - lr * g */
-/* nn_bias1: w - lr * g */
-static void nn_map_update_weight1(void) {
-    nn_kernel_rows(nn_weight1[0], nn_x, nn_factor1, &nn_draws1[0][1], nn_bias1, 32U, 314U, 4U, 2U, 1U);
 }
 
 /* nn_unused: keep the cycle long */
@@ -309,12 +280,8 @@ static void nn_map_pad_draws(void) NN_STACKED {
 }
 
 void nn_update(void) {
-    nn_map_draw2();
-    nn_map_factor2();
-    nn_map_update_weight2();
-    nn_map_draw1();
-    nn_map_factor1();
-    nn_map_update_weight1();
+    nn_pass_update_weight2();
+    nn_pass_update_weight1();
     nn_map_pad_draws();
 }
 
