@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers.simulated import Chance, World, compile_board
+from helpers.damage import Chance
+from helpers.simulated import World, compile_board
 
 from nnhost.generate import Network, prepare
 from nnhost.outcome import Result

@@ -6,7 +6,7 @@ import os
 from itertools import count
 
 import pytest
-from helpers.simulated import Chance
+from helpers.damage import Chance
 
 from nnhost.errors import NnhostError
 from nnhost.twin import Twin
