@@ -9,7 +9,7 @@ help:
 	@echo "make test      set up, then run every check and test"
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
-	@echo "make soak      a million seeded faults between host and board"
+	@echo "make soak      a million seeded faults between host and board; 10,000 with virtual boards"
 	@echo "make fuzz      thousands of drawn nets, a hundred million frames, a million files of each kind"
 	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
@@ -36,7 +36,8 @@ verify: setup
 	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross
 
 soak: setup
-	NNHOST_FAULTS=1000000 .venv/bin/pytest -n 2 tests/trust
+	NNHOST_FAULTS=1000000 NNHOST_BOARD_FAULTS=10000 .venv/bin/pytest -n 2 -s \
+		tests/trust tests/cross/test_bad_line.py tests/cross/test_power_cuts.py
 
 fuzz: setup
 	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import count
 
 import pytest
@@ -18,6 +19,8 @@ PARTS = 10
 RATES = (0.1, 0.25, 0.35)
 #: Faults of a run, after which the line is quiet.
 QUOTA = 200
+#: Runs between two lines of `make soak`.
+TOLD = 50
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -42,5 +45,8 @@ def test_training_is_exact_and_ends(wide, tmp_path, part, accidents):
         if result.link is not None and result.link.lost == 0:
             assert world.board.steps_made == result.steps, f"seed {seed}"
         faults += chance.faults
+        if number % TOLD == TOLD - 1:
+            told = f"part {part}, accidents {accidents}: {faults:,} faults, seeds to {seed:,}"
+            print(told, file=sys.stderr, flush=True)
         if faults >= FAULTS // PARTS // 2:
             break
