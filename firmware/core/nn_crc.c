@@ -1,15 +1,10 @@
 #include "nn_crc.h"
 
-/* The checksum so far; two bytes, for the sake of the 8051. */
-static NN_DATA uint8_t high;
-static NN_DATA uint8_t low;
+static NN_DATA uint16_t crc; /* so far */
 
-void nn_crc_begin(uint16_t start) {
-    high = (uint8_t)(start >> 8);
-    low = (uint8_t)(start & 0xFFU);
-}
+void nn_crc_begin(uint16_t start) { crc = start; }
 
-uint16_t nn_crc_value(void) { return (uint16_t)(((uint16_t)high << 8) | low); }
+uint16_t nn_crc_value(void) { return crc; }
 
 #if !defined(__SDCC_mcs51)
 
@@ -18,6 +13,8 @@ uint16_t nn_crc_value(void) { return (uint16_t)(((uint16_t)high << 8) | low); }
  * low << 8 ^ x << 12 ^ x << 5 ^ x.
  */
 void nn_crc_add(const uint8_t *at, uint16_t size) {
+    uint8_t high = (uint8_t)(crc >> 8);
+    uint8_t low = (uint8_t)(crc & 0xFFU);
     for (; size != 0U; size--) {
         uint8_t x = (uint8_t)(high ^ *at);
         x = (uint8_t)(x ^ (uint8_t)(x >> 4));
@@ -25,22 +22,25 @@ void nn_crc_add(const uint8_t *at, uint16_t size) {
         low = (uint8_t)(x ^ (uint8_t)(x << 5));
         at++;
     }
+    crc = (uint16_t)(((uint16_t)high << 8) | low);
 }
 
 #else
 
 /*
  * The same in 29 machine cycles a byte, where SDCC needs 87. A pointer comes as DPTR and the space
- * in B: 0 is xdata, F0 is set for the others; 0x40 is idata, read in 39 cycles a byte. R6 and R7
- * hold the checksum, R3 and R2 count, R4 and R5 hold parts of x.
+ * in B: 0 is xdata, F0 is set for the others; bit 7 of B is set for code, else it is idata. R6 and
+ * R7 hold the checksum, R3 and R2 count, R4 and R5 hold parts of x; R1 is left alone. At the end
+ * DPTR is behind the bytes, and R6 and R7 are the checksum still (nn_frame.c relies on this).
  */
 void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
     (void)at;
     (void)size;
     __asm__("mov r2, _nn_crc_add_PARM_2 \n"
             "mov r3, (_nn_crc_add_PARM_2 + 1) \n"
-            "mov r6, _high \n"
-            "mov r7, _low \n"
+            "mov r7, _crc \n"
+            "mov r6, (_crc + 1) \n"
+            "mov r0, dpl \n"
             "mov a, b \n"
             "add a, #0xFF \n"
             "mov f0, c \n"
@@ -51,8 +51,8 @@ void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
             "jz 5$ \n"
             "2$: jb f0, 4$ \n"
             "movx a, @dptr \n"
-            "3$: inc dptr \n"
-            "xrl a, r6 \n"
+            "inc dptr \n"
+            "3$: xrl a, r6 \n"
             "mov r5, a \n"
             "swap a \n"
             "anl a, #0x0F \n"
@@ -75,15 +75,16 @@ void nn_crc_add(const uint8_t *at, uint16_t size) __naked {
             "mov r7, a \n"
             "djnz r2, 2$ \n"
             "djnz r3, 2$ \n"
-            "mov _high, r6 \n"
-            "mov _low, r7 \n"
+            "mov _crc, r7 \n"
+            "mov (_crc + 1), r6 \n"
             "5$: ret \n"
-            "4$: mov a, b \n"
-            "cjne a, #0x40, 6$ \n"
-            "mov r0, dpl \n"
+            "4$: jb b.7, 6$ \n"
             "mov a, @r0 \n"
+            "inc r0 \n"
             "sjmp 3$ \n"
-            "6$: lcall __gptrget \n"
+            "6$: clr a \n"
+            "movc a, @a + dptr \n"
+            "inc dptr \n"
             "sjmp 3$ \n");
 }
 

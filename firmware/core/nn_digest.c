@@ -31,12 +31,6 @@ uint16_t nn_digest_slice(uint16_t step) {
 }
 
 uint16_t nn_digest_trace(void) {
-    const NN_CODE nn_segment_t *segment = nn_trace_map;
-    uint8_t left;
-    nn_crc_begin(NN_CRC_START);
-    for (left = NN_TRACE_SEGMENTS; left != 0U; left--) {
-        nn_crc_add(segment->at, segment->size);
-        segment++;
-    }
-    return nn_crc_value();
+    nn_map_open(nn_trace_map, 0U);
+    return nn_map_crc(NN_TRACE_BYTES);
 }

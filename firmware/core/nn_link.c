@@ -3,6 +3,7 @@
 #include "nn_config.h"
 #include "nn_crc.h"
 #include "nn_digest.h"
+#include "nn_frame.h"
 #include "nn_map.h"
 #include "nn_messages.h"
 #include "nn_net.h"
@@ -13,18 +14,13 @@
 #endif
 #include "nn_train.h"
 
-/*
- * A frame in memory: one byte of COBS, the header, the payload, three bytes of CRC. COBS never
- * needs a second byte, because a frame is shorter than 254 bytes: each zero is replaced where it
- * stands by the distance to the next, so that a frame is encoded and decoded in place.
- */
+/* A frame in memory: one byte of COBS, the header, the payload, the checksum. */
 #define AT_LENGTH 1U /* bytes of header and payload */
 #define AT_TYPE 2U
 #define AT_SESSION 3U
 #define AT_SEQUENCE 5U
 #define AT_PAYLOAD 7U
-#define CRC_BYTES 3U
-#define SMALLEST_FRAME (AT_PAYLOAD + CRC_BYTES)
+#define SMALLEST_FRAME (AT_PAYLOAD + NN_FRAME_CRC_BYTES)
 #define LARGEST_FRAME (SMALLEST_FRAME + NN_PAYLOAD)
 #define LARGEST_ANSWER (SMALLEST_FRAME + NN_ANSWER)
 
@@ -53,13 +49,31 @@ static NN_XDATA uint16_t repeated; /* requests answered again from `reply` */
 
 /* Numbers travel with their low byte first. */
 
-static uint16_t get16(const NN_XDATA uint8_t *from) {
+#if defined(__SDCC_mcs51)
+/* As numbers lie in memory, too: at an address that is known they take fewer bytes than a call. */
+#define get16(from) (*(const NN_XDATA uint16_t *)(from))
+#define get32(from) (*(const NN_XDATA uint32_t *)(from))
+#define put16(to, value) (*(NN_XDATA uint16_t *)(to) = (value))
+#define put32(to, value) (*(NN_XDATA uint32_t *)(to) = (value))
+#else
+static uint16_t get16(const uint8_t *from) {
     return (uint16_t)(from[0] | ((uint16_t)from[1] << 8));
 }
 
 #if !NN_STANDALONE || (NN_STATE_BYTES >= 0xFFFFU)
-static uint32_t get32(const NN_XDATA uint8_t *from) {
+static uint32_t get32(const uint8_t *from) {
     return ((uint32_t)get16(from + 2) << 16) | get16(from);
+}
+#endif
+
+static void put16(uint8_t *to, uint16_t value) {
+    to[0] = (uint8_t)(value & 0xFFU);
+    to[1] = (uint8_t)(value >> 8);
+}
+
+static void put32(uint8_t *to, uint32_t value) {
+    put16(to, (uint16_t)(value & 0xFFFFUL));
+    put16(to + 2, (uint16_t)(value >> 16));
 }
 #endif
 
@@ -70,16 +84,6 @@ static nn_offset_t get_offset(const NN_XDATA uint8_t *from) {
 #else
     return get32(from);
 #endif
-}
-
-static void put16(NN_XDATA uint8_t *to, uint16_t value) {
-    to[0] = (uint8_t)(value & 0xFFU);
-    to[1] = (uint8_t)(value >> 8);
-}
-
-static void put32(NN_XDATA uint8_t *to, uint32_t value) {
-    put16(to, (uint16_t)(value & 0xFFFFUL));
-    put16(to + 2, (uint16_t)(value >> 16));
 }
 
 /* Stores the bytes up to the next delimiter; their number, LARGEST_FRAME + 1 if too many. */
@@ -115,68 +119,35 @@ static void transmit(const NN_XDATA uint8_t *frame, uint8_t size) {
 }
 
 /*
- * Writes the checksum of the encoded bytes before `to` as three bytes that are never zero, and
- * returns 1 if they were there already. A greeting is understood by boards that speak another
- * dictionary, all else is not.
+ * The checksums of frames of this type begin with the dictionary's hash, but for a greeting, which
+ * is understood by boards that speak another.
  */
-static uint8_t checksum(NN_XDATA uint8_t *frame, uint8_t end) {
-    NN_XDATA uint8_t *to = frame + end;
-    const uint8_t type = frame[AT_TYPE];
-    uint8_t same = 1U;
-    uint8_t i;
-    uint16_t crc;
+static void begin_checksum(uint8_t type) {
     nn_crc_begin(((type == NN_MSG_HELLO) || (type == NN_MSG_WELCOME)) ? NN_CRC_START : NN_ABI);
-    nn_crc_add(frame, end);
-    crc = nn_crc_value();
-    for (i = 0U; i < CRC_BYTES; i++) {
-        const uint8_t part = (uint8_t)(0x80U | (uint8_t)(crc & 0x7FU));
-        if (*to != part) {
-            same = 0U;
-        }
-        *to = part;
-        to++;
-        crc >>= 7;
-    }
-    return same;
 }
 
 /* Checks and decodes the `size` bytes received; 1 if they are a sound frame. */
 static uint8_t unseal(uint8_t size) {
-    const uint8_t end = (uint8_t)(size - CRC_BYTES);
-    uint8_t at = 0U;
-    if ((size < SMALLEST_FRAME) || (size > LARGEST_FRAME) || (checksum(request, end) == 0U)) {
+    const uint8_t end = (uint8_t)(size - NN_FRAME_CRC_BYTES);
+    if ((size < SMALLEST_FRAME) || (size > LARGEST_FRAME)) {
         return 0U;
     }
-    do {
-        const uint8_t code = request[at];
-        if (code > (uint8_t)(end - at)) {
-            return 0U;
-        }
-        request[at] = 0U;
-        at = (uint8_t)(at + code);
-    } while (at != end);
+    begin_checksum(request[AT_TYPE]);
+    if (nn_frame_decode(request, end) == 0U) {
+        return 0U;
+    }
     return (request[AT_LENGTH] == (uint8_t)(end - 1U)) ? 1U : 0U;
 }
 
 /* Encodes a frame whose type and payload are written and adds its checksum; its size. */
 static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload, uint16_t number) {
-    const uint8_t end = (uint8_t)(AT_PAYLOAD + payload);
-    uint8_t at = end;
-    uint8_t distance = 0U;
     frame[0] = 0U;
     frame[AT_LENGTH] = (uint8_t)(NN_HEADER_BYTES + payload);
     put16(frame + AT_SESSION, session);
     put16(frame + AT_SEQUENCE, number);
-    do {
-        at--;
-        distance++;
-        if (frame[at] == 0U) {
-            frame[at] = distance;
-            distance = 0U;
-        }
-    } while (at != 0U);
-    (void)checksum(frame, end);
-    return (uint8_t)(end + CRC_BYTES);
+    begin_checksum(frame[AT_TYPE]);
+    nn_frame_encode(frame, (uint8_t)(AT_PAYLOAD + payload));
+    return (uint8_t)(SMALLEST_FRAME + payload);
 }
 
 /* Says which request is expected; the request buffer serves, for what it held is void. */

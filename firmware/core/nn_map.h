@@ -24,7 +24,7 @@ uint8_t nn_map_get(void);
 /* Sets the next `size` bytes; the cursor moves on. */
 void nn_map_put(const NN_XDATA uint8_t *from, uint8_t size);
 
-/* CRC of the next `size` bytes as they are in memory now; the cursor moves on. */
+/* CRC of the next `size` bytes as they are in memory now; the cursor is then to be placed anew. */
 uint16_t nn_map_crc(nn_offset_t size);
 
 #endif

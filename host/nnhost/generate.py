@@ -270,7 +270,8 @@ def config_file(
     planes: Planes | None,
 ) -> str:
     """nn_config.h: numbers that the firmware's core is compiled with."""
-    state, sample = (sum(b.bytes for b in buffers) for buffers in (program.state, program.sample))
+    parts = program.state, program.sample, program.trace
+    state, sample, trace = (sum(b.bytes for b in buffers) for buffers in parts)
     defines = [
         ("NN_BOARD", f'"{target.name}"', "name in HELLO"),
         ("NN_PAYLOAD", f"{target.payload}U", "most bytes in a request's payload"),
@@ -280,6 +281,7 @@ def config_file(
         ("NN_CLOCK_HZ", f"{target.clock}UL", "of the chip"),
         ("NN_STATE_BYTES", f"{state}U", "weights, slots, order, generator"),
         ("NN_SAMPLE_BYTES", f"{sample}U", "inputs and target"),
+        ("NN_TRACE_BYTES", f"{trace}U", "activations and logits"),
         ("NN_KERNELS", str(int(bool(target.kernels))), "uses the tuned kernels"),
         ("NN_STANDALONE", "1" if target.standalone else "0", "trains by itself from reset"),
         ("NN_BOUNDED_SAMPLE", str(int(bool(_bounded(program.sample)))), "has nn_sound_sample"),

@@ -39,7 +39,7 @@ def build(folder: Path, name: str) -> Path:
     for file, text in board_sources(network, get("host")).items():
         (folder / file).write_text(text)
     core, kernels = firmware_dir() / "core", firmware_dir() / "kernels" / "native"
-    parts = ("copy", "crc", "digest", "link", "map", "prng", "train")
+    parts = ("crc", "digest", "frame", "link", "map", "prng", "train")
     sources = [*(core / f"nn_{part}.c" for part in parts), folder / "nn_net.c"]
     include = [f"-I{folder}", f"-I{core}", f"-I{kernels}"]
     common = ["gcc", "-O2", "-g", *SANITIZERS, *STRICT, *include]

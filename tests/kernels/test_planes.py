@@ -195,7 +195,7 @@ def run(
     text = MAIN % {"cases": cases, "many": len(given), "out": OUT}
     (folder / "main.c").write_text(text)
     includes = [f"-I{d}" for d in (folder, CORE, KERNELS)]
-    core = [CORE / f"nn_{name}.c" for name in ("map", "copy", "crc", "prng")]
+    core = [CORE / f"nn_{name}.c" for name in ("map", "crc", "prng")]
     sources = [folder / "main.c", *sorted(folder.glob("nn_*.c")), *core, *KERNELS.glob("*.c")]
     for source in sources:
         tool(["sdcc", "-mmcs51", "--std-c99", "--Werror", *includes, "-c", str(source)], folder)

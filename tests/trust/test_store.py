@@ -25,7 +25,7 @@ TEARS = (0, 1, *range(1000, 1012))
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     made = tmp_path_factory.mktemp("store") / "store.so"
     core = firmware_dir() / "core"
-    names = ("nn_store", "nn_map", "nn_crc", "nn_copy", "nn_digest")
+    names = ("nn_store", "nn_map", "nn_crc", "nn_digest")
     flags = ["-std=gnu99", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     subprocess.run(
         ["gcc", *flags, f"-I{HERE}", f"-I{core}", *(core / f"{name}.c" for name in names),

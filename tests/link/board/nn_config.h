@@ -5,6 +5,7 @@
 #define NN_BOARD "test-board"
 #define NN_STATE_BYTES 103U
 #define NN_SAMPLE_BYTES 41U
+#define NN_TRACE_BYTES 7U
 #ifndef NN_PAYLOAD
 #define NN_PAYLOAD 32U
 #endif
