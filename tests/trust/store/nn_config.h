@@ -3,6 +3,7 @@
 #define NN_CONFIG_H
 
 #define NN_STATE_BYTES 75U
+#define NN_TRACE_BYTES 1U
 #define NN_CHECKPOINT 1U
 #define NN_STORE_ORIGIN 0x0UL
 #define NN_STORE_SLOT 192UL
