@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
+from itertools import filterfalse, zip_longest
 
 from nnhost.errors import UsageError
 from nnhost.ir import (
@@ -33,7 +33,7 @@ from nnhost.ir import (
 )
 from nnhost.layers.batch_norm import BatchNorm, update_batch
 from nnhost.layers.batches import Batch, needed
-from nnhost.layers.clip import clip_norm
+from nnhost.layers.clip import clip_batch_norm, clip_norm
 from nnhost.layers.dense import Dense
 from nnhost.layers.dropout import Dropout, no_training, training_flag
 from nnhost.losses.base import Outputs, weigh
@@ -64,7 +64,8 @@ def _lower(plan: Plan) -> Program:
     dense: list[Dense] = []
     forward: list[Map] = []
     source = x
-    training = training_flag()
+    # Normalised nets learn from whole batches: their steps compute as evaluations do.
+    training = None if plan.batch_norm or not plan.drops else training_flag()
     dropout: dict[int, Dropout] = {}
     norms: list[BatchNorm] = []
     for layer in plan.layers[:-1]:
@@ -126,18 +127,33 @@ def _lower(plan: Plan) -> Program:
         batch = Batch(plan.batch)
         kept, keep = _kept_rows(batch, x, target, first)
         wanted = needed([*forward, *measure], top.delta)
-        learn, update = _learn(plan, batch, dense, norms, wanted, chosen)
+        learn = _learn(batch, dense, norms, dropout, wanted)
         backward = [*keep, *(replace(m, when=last) for m in learn)]
-    else:
-        if plan.layers[0].norm:
-            update += clip_norm(dense)
-        for layer_ in reversed(dense):
-            update += layer_.update(plan.optimizer, chosen, first, last, shares)
-    update += _padding([*forward, *update])
+    if plan.layers[0].norm:
+        update += clip_norm(dense)
+    by_norm = plan.batch_clip is not None
+    changes: list[Map] = []
+    for layer_, norm_ in zip_longest(reversed(dense), [None, *reversed(norms)]):
+        if norms:
+            changes += update_batch(layer_, norm_, batch, plan.optimizer, chosen, shares, by_norm)
+        else:
+            changes += layer_.update(plan.optimizer, chosen, first, last, shares, by_norm)
+    if plan.batch_clip:
+        # All of the gradient is gathered before any of it is used.
+        held = [(d, (*d.held[-1], *(n.held[-1] for n in norms if n.dense is d))) for d in dense]
+        gathered = {b for _, buffers in held for b in buffers}
+
+        def uses(m: Map) -> bool:
+            return m.dst.role == "state" and m.dst not in gathered
+
+        clip = [replace(m, when=last) for m in clip_batch_norm(plan.batch_clip, held, chosen)]
+        changes = [*filterfalse(uses, changes), *clip, *filter(uses, changes)]
+    update += [*changes, *(m for norm in norms for m in norm.follow())]
+    update += _padding([*forward, *backward, *update])
     if norms:
         update = [replace(m, when=last) for m in update]
     update += paced.update if paced else []
-    update += [no_training("end_training", training)] if dropout else []
+    update += [no_training("end_training", training)] if training else []
     update = [m if m.when != one else _always(m) for m in update]
 
     milli = plan.loss.milli(loss(), plan.n_outputs)
@@ -154,7 +170,7 @@ def _lower(plan: Plan) -> Program:
                 *kept,
                 *(paced.init if paced else []),
                 no_order,
-                *([no_training("init_training", training)] if dropout else []),
+                *([no_training("init_training", training)] if training else []),
             ],
             "epoch": [*(paced.epoch if paced else []), epoch],
             "pick": [pick],
@@ -197,29 +213,30 @@ def _kept_rows(batch: Batch, x: Buffer, target: Buffer, first: Expr) -> tuple[li
 
 
 def _learn(
-    plan: Plan,
     batch: Batch,
     dense: list[Dense],
     norms: list[BatchNorm],
+    dropout: dict[int, Dropout],
     sample: list[Map],
-    chosen: Callable[[str, tuple[int, ...]], Operand],
-) -> tuple[list[Map], list[Map]]:
-    """The gradients of all samples of a batch, and the update by them. `sample`: the Maps that a
-    sample's gradient at the outputs needs."""
-    hidden = {m.dst: m for m in sample if any(m.dst is d.source for d in dense[1:])}
+) -> list[Map]:
+    """The gradients of all samples of a batch. `sample`: the Maps that a sample's gradient at the
+    outputs needs."""
+    sources = {d.source for d in dense[1:]}
+    activate = {m.dst: m for m in reversed(sample) if m.dst in sources}
     scales = [norm.scale for norm in norms]
     gradients: list[Map] = []
     for norm, scale, above in zip(norms, scales, dense[1:], strict=True):
-        gradients += norm.forward_batch(batch, scale, hidden[above.source])
-    behind = max(i for i, m in enumerate(sample) if m.dst in hidden) + 1
+        gradients += norm.forward_batch(batch, scale, activate[above.source])
+        if norm.dense.plan.number in dropout:
+            gradients += batch.maps(dropout[norm.dense.plan.number].rest())
+    behind = max(i for i, m in enumerate(sample) if m.dst in sources) + 1
     gradients += batch.maps(sample[behind:])
     for above, norm, scale in zip(dense[:0:-1], norms[::-1], scales[::-1], strict=True):
         gradients += batch.maps(above.backward(norm.dense))
+        if norm.dense.plan.number in dropout:
+            gradients += batch.maps(dropout[norm.dense.plan.number].backward(norm.dense.delta))
         gradients += norm.backward_batch(batch, scale)
-    update: list[Map] = []
-    for layer, norm_ in zip(reversed(dense), [None, *reversed(norms)], strict=True):
-        update += update_batch(layer, norm_, batch, plan.optimizer, chosen)
-    return gradients, [*update, *(m for norm in norms for m in norm.follow())]
+    return gradients
 
 
 def _pairs(dense: list[Dense]) -> list[tuple[Dense, Dense]]:

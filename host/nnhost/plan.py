@@ -33,7 +33,7 @@ MAX_FAN_IN = 4095
 MAX_ROWS = 65535
 MAX_NORM_BATCH = 4096
 #: Optimizers that take the gradient of a whole batch at once, as batch normalisation has it.
-NORM_OPTIMIZERS = ("sgd", "momentum", "nesterov")
+NORM_OPTIMIZERS = tuple(name for name, optimizer in OPTIMIZERS.items() if not optimizer.curved)
 LEAST_BITS = 6
 #: Rows that are quantised at once: the arrays on the way have eight times the bytes of the result.
 _BLOCK = 1024
@@ -128,6 +128,20 @@ class NormScale:
 
 
 @dataclass(frozen=True)
+class BatchClip:
+    """How the norm of what a batch has gathered is found and clipped. `shifts`, one a layer, give
+    all numbers the fraction of the finest; as many bits are then left out as the largest of them
+    has beyond `bits`. Sums of squares, a row each, are shifted right by 2 * `halves` before they
+    are summed. `limits`: clip_norm in units of the finest, with `finer` bits more, as `rates`."""
+
+    shifts: tuple[int, ...]
+    bits: int
+    halves: int
+    limits: tuple[int, ...]
+    finer: int
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """One dense layer: out = activation(W in + b), all in integers.
 
@@ -139,7 +153,8 @@ class LayerPlan:
     the weight with `extra` more fraction bits; rate is (m, s) for learning rate m * 2^-s. `rates`:
     the factor m, with a pace one a stage, and then finer. `l1`, `l2`: weight decay, or None.
     `clip`: largest magnitude of a gradient times the learning rate, as `rates`, or (); in units of
-    the slot if the optimizer `gathers` batches, else of the product of factor and input.
+    the slot if the optimizer `gathers` batches (in its last slot), else of the product of factor
+    and input.
     Momentum is `momentum` * 2^-product_shift, 0 for optimizers without. `keep`: 256ths of the
     outputs that dropout keeps, 0 without dropout. `batch_norm`: the sums are normalised before the
     activation, and the biases are added after that. `curvature`: of K-FAC. With an `adaptation`,
@@ -188,6 +203,10 @@ class LayerPlan:
     def weights(self) -> int:
         """Weights and biases."""
         return self.fan_out * (self.fan_in + 1)
+
+    def factor_bits(self, rows: int) -> int:
+        """Bits of a row's factor that leave sums over so many rows of it times inputs 31."""
+        return factor_bits(self.input, rows)
 
     @property
     def slot_fraction(self) -> int:
@@ -264,6 +283,8 @@ class Plan:
     """The largest class weight, which the learning rate and the unit of the loss contain."""
     batch_norm: bool = False
     clip_norm: float = 0.0
+    batch_clip: BatchClip | None = None
+    """With clip_norm and batches larger than 1."""
     averages: tuple[float, ...] = ()
     """How the optimizer's averages forget, by the keys that it names."""
 
@@ -290,8 +311,9 @@ class Plan:
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of what the optimizer keeps for each weight."""
-        rows = 1 if self.batch_norm else self.batch
-        return OPTIMIZERS[self.optimizer].slots(rows, self.layers[0].clip != ())
+        first = self.layers[0]
+        clips = first.clip != () or self.clip_norm > 0
+        return OPTIMIZERS[self.optimizer].slots(self.batch if first.gathers else 1, clips)
 
     @property
     def momentum(self) -> float:
@@ -395,6 +417,12 @@ def _input_format(kind: str, bits: int) -> Format:
     return Format(signed(bits - 1), bits - 3)
 
 
+def factor_bits(given: Format, rows: int) -> int:
+    """Bits of a factor beside its sign, so that sums over so many rows of it times a number of the
+    format have 31."""
+    return min(15, 30 - (rows - 1).bit_length() - given.interval.largest.bit_length())
+
+
 def _check_rate(lr: float, shift: int, finer: int, number: int) -> None:
     """Refuse a learning rate whose updates of a layer do not fit their shift, `finer` bits of
     which are those of a schedule."""
@@ -477,19 +505,35 @@ def _decay(key: str, weight: float, rates: list[float], least: int) -> Decay | N
     return Decay(tuple(nearest(weight * r * 2.0**shift) for r in rates), shift)
 
 
-def _norm(most: float, deltas: int, inputs: int, rows: int, batch: int) -> NormScale | None:
-    """How a layer's gradient of deltas and inputs with so many fraction bits counts in the norm, of
-    which there is at `most` this; None for any."""
-    if not most:
-        return None
-    if batch > 1:
-        raise UsageError(
-            "clip_norm clips the gradient of each sample, and is not computed for larger batches",
-            help="set batch = 1 in [train], or clip_value in place of clip_norm",
-        )
+def _norm(most: float, deltas: int, inputs: int, rows: int) -> NormScale:
+    """How a layer's gradient of deltas and inputs with so many fraction bits counts in the norm of
+    a sample's, of which there is at `most` this."""
     shift = max(0, (rows.bit_length() - 1) // 2)
     unit = 2.0 ** (shift - deltas - inputs) / most
     return NormScale(shift, ratio(unit * unit * 2.0**NORM_FRACTION))
+
+
+def _batch_clip(most: float, layers: list[LayerPlan], rates: list[float]) -> BatchClip:
+    """How a batch's gradient times the rates is clipped by its norm, of which there is at `most`
+    this. Refuses a limit below the last bit of the gradient."""
+    finest = max(p.slot_fraction for p in layers)
+    limits = [most * r * 2.0**finest for r in rates]
+    if max(limits) < 1:
+        raise UsageError(
+            f"[train] clip_norm = {most:g} leaves nothing of a gradient",
+            help=f"set clip_norm to at least {most / max(limits):.2g}",
+        )
+    finer = 14 - math.floor(math.log2(max(limits)))
+    columns = max(p.fan_in + 1 + p.batch_norm for p in layers)
+    rows = sum(p.fan_out for p in layers)
+    return BatchClip(
+        tuple(finest - p.slot_fraction for p in layers),
+        (32 - columns.bit_length()) // 2,
+        (rows.bit_length() + 1) // 2,
+        # Two at least: so that a limit beyond all norms is one at any shift.
+        tuple(max(2, nearest(x * 2.0**finer)) for x in limits),
+        finer,
+    )
 
 
 def _slope(key: str, weight: float, scale: float, least: int) -> Decay | None:
@@ -555,11 +599,6 @@ def _check_batch_norm(net: NetSpec, optimizer: str, batch: int) -> None:
             f"batch_norm has no update by {optimizer}",
             help=f"set optimizer in [train] to one of {', '.join(NORM_OPTIMIZERS)}",
         )
-    if any(net.dropout):
-        raise UsageError(
-            "batch_norm and dropout are not computed together",
-            help="leave one of them out of [net]",
-        )
     if not net.hidden:
         raise UsageError(
             "batch_norm has no hidden layer to normalise",
@@ -610,9 +649,11 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
     top = max(weights, default=1.0)
     scale = loss.gradient_scale(outputs) * top
     _check_batch_norm(net, train.optimizer, batch)
-    # Rows whose gradients are summed before an optimizer sees them, and how many it then gathers.
+    # Rows whose gradients are summed before an optimizer sees them, and whether it gathers those of
+    # a batch in a slot.
     summed = batch if net.batch_norm else 1
-    gathered = batch // summed
+    gathers = summed < batch or (batch > 1 and train.clip_norm > 0)
+    clips = max(train.clip_value, train.clip_norm) > 0
     # An adaptive optimizer has its learning rate in the step alone, not in the gradient.
     factor = train.lr if optimizer.adaptive else train.lr / batch * scale
     rate = ratio(factor)
@@ -650,7 +691,7 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             curvature = _curvature(given, fan_in, fan_out, more, n + 1)
             whole -= COARSER
         extra, product = 0, 8
-        if optimizer.slots(gathered, train.clip_value > 0):
+        if optimizer.slots(batch if gathers else 1, clips):
             extra = min(6, max(0, whole - 8 - 12))
         if not preset.seen_shift:
             # Leave the row factor all of its 16 bits, but never let it saturate.
@@ -663,16 +704,16 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             momentum = min((1 << product) - 1, round(train.momentum * (1 << product)))
         row_shift = whole - extra - product + finer
         product += curvature.finer if curvature else 0
-        clip_rates, clip_fraction = rates, fraction + extra + (product if gathered == 1 else 0)
+        clip_rates, clip_fraction = rates, fraction + extra + (0 if gathers else product)
         adaptation = None
         if optimizer.adaptive:
             m, s = ratio(scale / batch)
-            row_shift, product, extra = ADAPTIVE_ROW_SHIFT, 0, 0
+            row_shift, extra = ADAPTIVE_ROW_SHIFT + 15 - factor_bits(given, summed), 0
             whole = delta_fraction + s + given.fraction - row_shift
             product = min(16, max(1, whole - GRADIENT_FRACTION - (batch.bit_length() - 1) // 2))
             adaptation = _adapt(train, rate, finer, fraction, whole - product, m, n + 1)
             clip_rates = [1.0]
-            clip_fraction = adaptation.fraction + (product if batch == 1 else 0)
+            clip_fraction = adaptation.fraction + (0 if gathers else product)
         if optimizer.decoupled or adaptation is None:
             l1 = _decay("l1", train.l1, [r * 2.0**fraction for r in rates], 1)
             l2 = _decay("l2", train.l2, rates, 8)
@@ -700,12 +741,14 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
             l2,
             pace.rates if pace else rate[:1],
             _clip(train.clip_value, clip_rates, clip_fraction),
-            gathered > 1,
+            gathers,
             keep=_keep(net.dropout[n]) if net.dropout and not last else 0,
             batch_norm=net.batch_norm and not last,
             curvature=curvature,
             adaptation=adaptation,
-            norm=_norm(train.clip_norm / scale, delta_fraction, given.fraction, fan_out, batch),
+            norm=_norm(train.clip_norm / scale, delta_fraction, given.fraction, fan_out)
+            if train.clip_norm and batch == 1
+            else None,
         )
         if not adaptation:
             _check_rate(train.lr, layer.row_shift, finer, n + 1)
@@ -729,5 +772,8 @@ def make_plan(project: Project, dataset: Dataset) -> Plan:
         top_weight=top,
         batch_norm=net.batch_norm,
         clip_norm=train.clip_norm,
+        batch_clip=_batch_clip(train.clip_norm, layers, [1.0] if optimizer.adaptive else rates)
+        if train.clip_norm and batch > 1
+        else None,
         averages=tuple(getattr(train, key) for key in optimizer.averages),
     )

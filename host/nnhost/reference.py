@@ -26,6 +26,8 @@ from nnhost.pace import FINER, THRESHOLD
 from nnhost.plan import LayerPlan, Plan
 
 Real = NDArray[Any]
+#: A tensor's layer, the tensor, its slots, and the gradient, times the rate but for adaptive ones.
+_Change = tuple[int, Real, dict[str, Real], Real]
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,19 @@ class Pass:
 
 @dataclass
 class Norm:
-    """What normalises a layer's sums, all of shape (fan_out,): the scale with its velocity and
-    gathered step, and the running statistics. The shift is the layer's bias."""
+    """What normalises a layer's sums, all of shape (fan_out,): the scale with its slots, and the
+    running statistics. The shift is the layer's bias."""
 
     gamma: Real
-    velocity: Real
-    gathered: Real
+    slots: dict[str, Real]
     mean: Real
     variance: Real
 
     @classmethod
     def of(cls, width: int, dtype: DTypeLike) -> Norm:
         """As training begins."""
-        zeros = [np.zeros(width, dtype) for _ in range(3)]
-        return cls(np.ones(width, dtype), zeros[0], zeros[1], zeros[2], np.ones(width, dtype))
+        slots = {name: np.zeros(width, dtype) for name in SLOT_TYPES}
+        return cls(np.ones(width, dtype), slots, np.zeros(width, dtype), np.ones(width, dtype))
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,11 @@ class Reference:
         self.inverses: list[tuple[Real, Real]] = []
         self.stage = self.updates = self.waited = 0
         self.epoch_loss, self.best_loss = 0.0, np.inf
-        #: Units of each hidden layer that a step keeps (1) or lets rest (0); None: not training.
+        #: Units of each hidden layer that a step keeps (1) or lets rest (0), of all samples of a
+        #: batch if they are normalised; None: not training.
         self.masks: list[Real] | None = None
+        #: What clipping by its norm leaves of a batch's gradient.
+        self.left = 1.0
         self.momenta = [p.momentum * 2.0**-p.product_shift for p in plan.layers]
         #: Outputs that each class wants; a lone output stands for class 1.
         self.wanted = np.eye(max(2, plan.n_outputs), dtype=self.dtype)[:, -plan.n_outputs :]
@@ -129,8 +133,9 @@ class Reference:
     def rest(self, random: np.random.Generator) -> None:
         """Draw the units that rest in the next step, if there is dropout."""
         if self.plan.drops:
+            rows = (self.plan.batch,) if self.norms else ()
             self.masks = [
-                (random.random(p.fan_out) < (p.keep or 256) / 256).astype(self.dtype)
+                (random.random((*rows, p.fan_out)) < (p.keep or 256) / 256).astype(self.dtype)
                 for p in self.plan.layers[:-1]
             ]
 
@@ -156,14 +161,20 @@ class Reference:
             if p.curvature
         ]
         for norm, p in zip(self.norms, self.plan.layers, strict=False):
-            unit = 2.0 ** -(p.weight_fraction + p.extra)
             norm.gamma = p.real_weights(memory[f"gamma{p.number}"]).astype(self.dtype)
-            if VELOCITY in self.plan.slots:
-                velocity = memory[f"gamma_{VELOCITY}{p.number}"] * unit
-                norm.velocity = velocity.astype(self.dtype)
+            for name in self.plan.slots:
+                held = memory[f"gamma_{name}{p.number}"]
+                norm.slots[name] = p.real_slot(name, held).astype(self.dtype)
             mean, variance = (memory[f"running_{s}{p.number}"] for s in ("mean", "variance"))
             norm.mean = (mean * MEAN_UNIT).astype(self.dtype)
             norm.variance = (variance * VARIANCE_UNIT).astype(self.dtype)
+
+    @property
+    def learning_rate(self) -> float:
+        """As the schedule's current stage has it, for the mean gradient of a batch."""
+        if self.optimizer.adaptive:
+            return self.rate
+        return self.rate * self.plan.batch / self.plan.top_weight
 
     @property
     def rate(self) -> float:
@@ -210,7 +221,7 @@ class Reference:
                 sums.append(inputs[i] @ w.T + b)
             if i < len(self.activations):
                 keep = self.plan.layers[i].keep / 256 or 1.0
-                kept = keep if self.masks is None else self.masks[i]
+                kept = keep if self.masks is None or self.norms else self.masks[i]
                 inputs.append((self.activations[i].real(sums[i]) * kept).astype(self.dtype))
         return inputs, sums
 
@@ -239,11 +250,12 @@ class Reference:
             variances.append(((sums[i] - means[i]) ** 2).mean(axis=0))
             normals.append((sums[i] - means[i]) / self._deviation(variances[i]))
             before.append(self.norms[i].gamma * normals[i] + b)
-            inputs.append(self.activations[i].real(before[i]))
+            inputs.append(self.activations[i].real(before[i]) * self._kept(i, inputs[0]))
         each = [self._measure(z, t) for z, t in zip(sums[-1], y, strict=True)]
         deltas, slopes = [np.stack([delta for _, delta in each])], list[Real]()
         for i in range(len(self.norms) - 1, -1, -1):
             slope = self.activations[i].derivative(before[i], inputs[i + 1])
+            slope = slope * self._kept(i, inputs[0])
             slopes.insert(0, (deltas[0] @ self.weights[i + 1]) * slope)
             along = normals[i] * (slopes[0] * normals[i]).mean(axis=0)
             left = slopes[0] - slopes[0].mean(axis=0) - along
@@ -251,28 +263,29 @@ class Reference:
         losses = np.array([loss for loss, _ in each], self.dtype)
         return BatchPass(losses, inputs, sums, deltas, normals, slopes, means, variances)
 
+    def _kept(self, i: int, batch: Real) -> Real:
+        """Units of layer i that samples keep."""
+        return np.ones(1, self.dtype) if self.masks is None else self.masks[i][: len(batch)]
+
     def _keep(self, x: Real, y: Any, first: bool) -> None:
         """A sample takes its place in the batch; those behind it are of the batch before."""
         self.place = 0 if first else self.place + 1
         self.kept[self.place : self.place + 1] = [(x, y)]
 
-    def _learn(self) -> None:
-        """Train on the batch at hand."""
-        slots = self.slots
-        p = self.backward_batch(np.stack([x for x, _ in self.kept]), [y for _, y in self.kept])
+    def learn(self, x: Real, y: list[Any]) -> None:
+        """Train a normalised net on a batch of samples x (B, n) and classes or targets y."""
+        p = self.backward_batch(x, y)
+        changes: list[_Change] = []
+        rate = self._gradient_rate()
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             shift = p.slopes[i] if i < len(self.norms) else p.deltas[i]
-            self._decay(w, self.plan.layers[i])
-            changes = [
-                (w, slots[VELOCITY][i], slots[GATHERED][i], p.deltas[i].T @ p.inputs[i]),
-                (b, slots[f"bias_{VELOCITY}"][i], slots[f"bias_{GATHERED}"][i], shift.sum(axis=0)),
-            ]
+            changes.append((i, w, self._held(i, ""), rate * (p.deltas[i].T @ p.inputs[i])))
+            changes.append((i, b, self._held(i, "bias_"), rate * shift.sum(axis=0)))
             if i < len(self.norms):
                 norm = self.norms[i]
                 gradient = (p.slopes[i] * p.normals[i]).sum(axis=0)
-                changes.append((norm.gamma, norm.velocity, norm.gathered, gradient))
-            for tensor, velocity, gathered, gradient in changes:
-                self._change(tensor, velocity, gathered, self.rate * gradient, i, True, True)
+                changes.append((i, norm.gamma, norm.slots, rate * gradient))
+        self._change_all(changes, True, True)
         for norm, mean, variance in zip(self.norms, p.means, p.variances, strict=True):
             norm.mean += (mean - norm.mean) * 2.0**-PACE
             norm.variance += (variance - norm.variance) * 2.0**-PACE
@@ -302,34 +315,55 @@ class Reference:
             self.epoch_loss += loss
             self._keep(x, y, first)
             if last:
-                self._learn()
+                self.learn(np.stack([x for x, _ in self.kept]), [y for _, y in self.kept])
                 self._count_update()
             return loss
         p = self.backward(x, y)
         self.epoch_loss += p.loss
-        if self.plan.clip_norm:
+        if self.plan.layers[0].norm:
             self._clip_norm(p)
-        if last:
-            pairs = zip(self.plan.averages, self.counts, strict=True)
-            self.counts = [1 + beta * n for beta, n in pairs]
+        changes: list[_Change] = []
         for i, (a, delta) in enumerate(zip(p.inputs, p.deltas, strict=True)):
             turned, one, delta = self._turned(i, a, delta)
-            mean = self.plan.top_weight / self.plan.batch if self.optimizer.adaptive else self.rate
-            scaled = mean * delta
-            for w, kind, slope in (
-                (self.weights[i], "", scaled[:, None] * turned),
-                (self.biases[i], "bias_", scaled * one),
-            ):
-                if w.ndim == 2 and last and self.optimizer.decoupled:
-                    self._decay(w, self.plan.layers[i])
-                held = {name: self.slots[kind + name][i] for name in SLOT_TYPES}
-                if self.optimizer.adaptive:
-                    self._adapt(w, held, slope, i, first, last)
-                else:
-                    self._change(w, held[VELOCITY], held[GATHERED], slope, i, first, last)
+            scaled = self._gradient_rate() * delta
+            slopes = scaled[:, None] * turned, scaled * one
+            changes.append((i, self.weights[i], self._held(i, ""), slopes[0]))
+            changes.append((i, self.biases[i], self._held(i, "bias_"), slopes[1]))
+        self._change_all(changes, first, last)
         if last:
             self._count_update()
         return p.loss
+
+    def _gradient_rate(self) -> float:
+        """What a sample's gradient is multiplied with before the optimizer has it."""
+        return self.plan.top_weight / self.plan.batch if self.optimizer.adaptive else self.rate
+
+    def _held(self, i: int, kind: str) -> dict[str, Real]:
+        """Slots of layer i's weights, or of its biases."""
+        return {name: self.slots[kind + name][i] for name in SLOT_TYPES}
+
+    def _change_all(self, changes: list[_Change], first: bool, last: bool) -> None:
+        """Train all tensors in place, by a sample's gradient or, normalised, by a batch's."""
+        if last:
+            pairs = zip(self.plan.averages, self.counts, strict=True)
+            self.counts = [1 + beta * n for beta, n in pairs]
+            if self.plan.batch_clip:
+                self.left = self._left(changes, first)
+        for i, w, held, slope in changes:
+            if w.ndim == 2 and last and self.optimizer.decoupled:
+                self._decay(w, self.plan.layers[i])
+            if self.optimizer.adaptive:
+                self._adapt(w, held, slope, i, first, last)
+            else:
+                self._change(w, held[VELOCITY], held[GATHERED], slope, i, first, last)
+
+    def _left(self, changes: list[_Change], first: bool) -> float:
+        """The share that clip_norm leaves of what the batch will have gathered."""
+        slot, sign = self.plan.slots[-1], 1 if self.optimizer.adaptive else -1
+        gathered = [held[slot] * (not first) + sign * slope for _, _, held, slope in changes]
+        norm = np.sqrt(sum(float((g * g).sum()) for g in gathered))
+        most = self.plan.clip_norm * (1.0 if self.optimizer.adaptive else self.learning_rate)
+        return float(min(1.0, most / norm)) if norm else 1.0
 
     def _turned(self, i: int, a: Real, delta: Real) -> tuple[Real, Any, Real]:
         """Inputs of layer i, the bias's 1 and deltas, times the inverse factors of K-FAC."""
@@ -352,7 +386,7 @@ class Reference:
     ) -> None:
         """Train a tensor of layer i in place, by a sample's gradient times the learning rate."""
         momentum, ahead = self.momenta[i], self.plan.optimizer == "nesterov"
-        if ahead or (momentum and self.plan.layers[i].clip):
+        if ahead or (momentum and (self.plan.layers[i].clip or self.plan.batch_clip)):
             g *= not first
             g -= slope
             if last:
@@ -408,8 +442,10 @@ class Reference:
         w -= self.rate * direction / np.maximum(np.sqrt(square), p.adaptation.epsilon)
 
     def _clipped(self, g: Real, i: int) -> Real:
-        """The batch's gradient times the learning rate, clipped by value."""
+        """The batch's gradient times the learning rate, clipped by its norm, then by value."""
         p = self.plan.layers[i]
+        if p.gathers:
+            g = g * np.asarray(self.left, self.dtype)
         if not p.clip:
             return g
         fraction = p.slot_fraction + (0 if p.gathers else p.product_shift)

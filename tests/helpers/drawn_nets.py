@@ -91,7 +91,23 @@ def _adaptive(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _attempt(rng: random.Random, more: random.Random) -> Network:
+def _together(project: Project, late: random.Random) -> Project:
+    """What whole batches may have as well: clipping by the norm, and batch normalisation with
+    dropout and adaptive optimizers."""
+    net, train = project.net, project.train
+    if train.batch == 1:
+        return project
+    if late.random() < 0.3:
+        train = replace(train, clip_norm=2.0 ** late.uniform(-8, 4))
+    if net.batch_norm:
+        if late.random() < 0.5:
+            net = replace(net, dropout=())
+        if len(net.hidden) < 3:  # their code fits an 8051's 64 KB
+            train = replace(train, **_adaptive(late))
+    return replace(project, net=net, train=train)
+
+
+def _attempt(rng: random.Random, more: random.Random, late: random.Random) -> Network:
     loss = rng.choice(sorted(LOSSES))
     regression = LOSSES[loss].real_targets and rng.random() < 0.4
     hidden = tuple(rng.randint(1, 12) for _ in range(rng.choice([0, 1, 1, 2, 3])))
@@ -141,6 +157,7 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
     if project.train.batch == 1 and more.random() < 0.3:
         most = 2.0 ** more.uniform(-10, 4)
         project = replace(project, train=replace(project.train, clip_norm=most))
+    project = _together(project, late)
     none = Scaling(kind, np.zeros(width), np.ones(width))
     empty = x[:0]
     dataset = Dataset(
@@ -154,10 +171,10 @@ def _attempt(rng: random.Random, more: random.Random) -> Network:
 
 def draw(seed: int) -> Network:
     """The net of a seed: the same on every machine. Refused ones are drawn again."""
-    rng, more = random.Random(seed), random.Random(-1 - seed)
+    rng, more, late = random.Random(seed), random.Random(-1 - seed), random.Random(seed + (1 << 32))
     while True:
         try:
-            return _attempt(rng, more)
+            return _attempt(rng, more, late)
         except UsageError:
             continue
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nnhost.fixed import INTERPOLATION_BITS
 from nnhost.optimizers.adaptive import count_fraction
-from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SQUARE, VELOCITY
+from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SLOT_TYPES, SQUARE, VELOCITY
 from nnhost.plan import COARSER, LayerPlan, Plan
 from nnhost.reference import BatchPass, Pass, Reference
 
@@ -206,7 +206,7 @@ class BatchBounds:
     of hidden layers; of the running means and variances. Lists have an entry a layer."""
 
     deltas: list[Real]
-    slots: list[list[Real]]
+    slots: list[list[dict[str, Real]]]
     stored: list[list[Real]]
     means: list[Real]
     variances: list[Real]
@@ -270,7 +270,8 @@ def batch_bounds(r: Reference, xs: Real, ys: list[Any]) -> BatchBounds:
         assert layer.activation
         assert layer.output
         unit = 2.0**-layer.output.fraction
-        e_in.append(forward_error(layer.activation, *normal.shifted, unit, plan.fine))
+        kept = 1.0 if r.masks is None else r.masks[i]
+        e_in.append(forward_error(layer.activation, *normal.shifted, unit, plan.fine) * kept)
         if layer.activation not in (*CURVES, *HARD):
             inside(p.inputs[i + 1], e_in[-1], layer.output.interval.hi * unit)
 
@@ -291,6 +292,7 @@ def batch_bounds(r: Reference, xs: Real, ys: list[Any]) -> BatchBounds:
             layer.activation, Near(g, e_g), normal.shifted, Near(p.inputs[i + 1], e_in[i + 1]),
             2.0**-layer.output.fraction, last,
         )  # fmt: skip
+        e_slope = e_slope * (1.0 if r.masks is None else r.masks[i])
         slope, n, e_n = p.slopes[i] / factor, *normal.value
         beta = Near(slope.mean(axis=0), e_slope.mean(axis=0) + last / 2)
         e_along = np.abs(slope) * e_n + (np.abs(n) + e_n) * e_slope
@@ -310,36 +312,60 @@ def batch_bounds(r: Reference, xs: Real, ys: list[Any]) -> BatchBounds:
         inside(p.deltas[i] / factor, e_delta, 32767 * last)
         found.deltas.insert(0, e_delta)
 
-    count, rate = len(xs), r.rate * factor
+    count, rate, slack = len(xs), r.rate * factor, 0.0
+    after = r
+    if r.optimizer.adaptive:
+        # The mean's factor has 8 bits.
+        rate, slack = plan.top_weight / plan.batch * factor, 2.0**-8
+        after = copy.deepcopy(r)
+        after.learn(xs, ys)
     for i, layer in enumerate(plan.layers):
-        unit = 2.0 ** -(layer.weight_fraction + layer.extra)
+        unit = 2.0**-layer.slot_fraction
         row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)
-        width = 30 - (count - 1).bit_length() - layer.input.interval.largest.bit_length()
-        room = (2 ** min(15, width) - 1) * row
+        room = (2 ** layer.factor_bits(count) - 1) * row
         delta, e_d = p.deltas[i] / factor, found.deltas[i]
         inside(delta * rate, e_d * rate + row, room)
         x, e_x = np.abs(p.inputs[i]), e_in[i]
         error = rate * (np.abs(delta).T @ e_x + e_d.T @ (x + e_x)) + row * (x + e_x).sum(axis=0)
-        lone = rate * e_d.sum(axis=0) + row * count
-        norms, bias_velocities = r.norms[i : i + 1], r.slots[f"bias_{VELOCITY}"][i]
+        error = error + slack * rate * np.abs(delta).T @ x
+        lone = rate * (e_d + slack * np.abs(delta)).sum(axis=0) + row * count
         changes = [
-            (delta.T @ p.inputs[i], error, r.weights[i], r.slots[VELOCITY][i]),
-            (delta.sum(axis=0), lone, r.biases[i], bias_velocities),
+            (rate * np.abs(delta.T @ p.inputs[i]), error, r.weights[i], after.weights[i]),
+            (rate * np.abs(delta.sum(axis=0)), lone, r.biases[i], after.biases[i]),
         ]
-        for norm, (beta, gamma) in zip(norms, slopes[i : i + 1], strict=True):
-            for slope in (beta, gamma):
-                inside(slope.value * rate, slope.error * rate + row, room)
-            e_beta, e_gamma = (count * (rate * slope.error + row) for slope in (beta, gamma))
-            changes[1] = (count * beta.value, e_beta, r.biases[i], bias_velocities)
-            changes.append((count * gamma.value, e_gamma, norm.gamma, norm.velocity))
-        both = [
-            stored_error(layer, np.abs(v) + rate * np.abs(change), e + unit, w,
-                         plan.optimizer == "nesterov")
-            for change, e, w, v in changes
-        ]  # fmt: skip
-        found.slots.append([slots for slots, _ in both])
-        found.stored.append([stored for _, stored in both])
+        for norm, other, pair in zip(r.norms[i : i + 1], after.norms[i : i + 1], slopes[i : i + 1],
+                                     strict=True):  # fmt: skip
+            sizes = [rate * np.abs(slope.value) for slope in pair]
+            errors = [rate * slope.error + row + slack * size
+                      for slope, size in zip(pair, sizes, strict=True)]  # fmt: skip
+            for size, e in zip(sizes, errors, strict=True):
+                inside(size, e, room)
+            changes[1] = (count * sizes[0], count * errors[0], r.biases[i], after.biases[i])
+            changes.append((count * sizes[1], count * errors[1], norm.gamma, other.gamma))
+        slots: list[dict[str, Real]] = []
+        stored: list[Real] = []
+        for at, (size, e, w, changed) in enumerate(changes):
+            held, new = tensor_slots(r, i, at), tensor_slots(after, i, at)
+            if r.optimizer.adaptive:
+                one, error = adaptive_part(r, after, i, Near(size, e + unit), held, new, w, changed)
+            else:
+                v = np.abs(held[VELOCITY])
+                moved, error = stored_error(
+                    layer, v + size, e + unit, w, plan.optimizer == "nesterov"
+                )
+                one = {VELOCITY: moved}
+            slots.append(one)
+            stored.append(error)
+        found.slots.append(slots)
+        found.stored.append(stored)
     return found
+
+
+def tensor_slots(r: Reference, i: int, at: int) -> dict[str, Real]:
+    """The slots of a layer's weights, biases or scales, by their names."""
+    if at == 2:
+        return r.norms[i].slots
+    return {name: r.slots[("", "bias_")[at] + name][i] for name in SLOT_TYPES}
 
 
 def gradient_bounds(layer: LayerPlan, deltas: Real, errors: Real, weights: Real) -> Near:
@@ -418,70 +444,76 @@ def adaptive_error(
 ) -> None:
     """Add the errors of an adaptive optimizer's step of layer i to `found`."""
     layer, plan = r.plan.layers[i], r.plan
-    way = layer.adaptation
-    assert way is not None
-    unit = 2.0**-way.fraction
+    unit = 2.0**-layer.slot_fraction
     row = unit * 2.0 ** (layer.input.fraction - layer.product_shift)
     mean = plan.top_weight / plan.batch
     inside(delta.value * mean, delta.error * mean, 32767 * row)
     d, e_d = np.abs(delta.value)[:, None], delta.error[:, None]
-    last = 2.0**-layer.weight_fraction
+    for kind, x, weight, changed in (
+        ("", a, r.weights[i], after.weights[i]),
+        ("bias_", Near(np.ones(1), np.zeros(1)), r.biases[i], after.biases[i]),
+    ):
+        slope = (mean * d * np.abs(x.value)).reshape(weight.shape)
+        e_g = mean * (d * x.error + np.abs(x.value) * e_d + e_d * x.error).reshape(weight.shape)
+        # The mean's factor has 8 bits.
+        e_g = e_g + slope * 2.0**-8 + unit + row * (np.abs(x.value) + x.error)
+        held, new = (tensor_slots(net, i, int(kind != "")) for net in (r, after))
+        slots, error = adaptive_part(r, after, i, Near(slope, e_g), held, new, weight, changed)
+        for name, e in slots.items():
+            found.slots[f"{kind}{name}"].append(e)
+        (found.biases if kind else found.weights).append(error)
+
+
+def adaptive_part(
+    r: Reference, after: Reference, i: int, slope: Near, before: dict[str, Real],
+    now: dict[str, Real], weight: Real, changed: Real,
+) -> tuple[dict[str, Real], Real]:  # fmt: skip
+    """Errors of the slots and of the stored value of a tensor of layer i, from the largest gradient
+    that is added to what is gathered; its slots `before` and `now`."""
+    layer, plan = r.plan.layers[i], r.plan
+    way = layer.adaptation
+    assert way is not None
+    unit, last = 2.0**-way.fraction, 2.0**-layer.weight_fraction
     # Of the newest gradient's share: of its 15 bits, of the count's fraction, of 1 - beta.
     newest = [1 / n if r.optimizer.corrected else 1 - beta
               for n, beta in zip(after.counts, plan.averages, strict=True)]  # fmt: skip
     e_newest = [2.0**-15 + s * (2.0**-8 * (1 - b) + s * 2.0 ** -count_fraction(b))
                 for s, b in zip(newest, plan.averages, strict=True)]  # fmt: skip
-    for kind, x, weight, changed in (
-        ("", a, r.weights[i], after.weights[i]),
-        ("bias_", Near(np.ones(1), np.zeros(1)), r.biases[i], after.biases[i]),
-    ):
-        shape = weight.shape
-
-        def held(net: Reference, name: str, kind: str = kind, shape: Any = shape) -> Real:
-            return np.abs(net.slots[f"{kind}{name}"][i].reshape(shape))
-
-        slope = (mean * d * np.abs(x.value)).reshape(shape)
-        # The mean's factor has 8 bits.
-        e_g = mean * (d * x.error + np.abs(x.value) * e_d + e_d * x.error).reshape(shape)
-        e_g = (
-            e_g
-            + slope * 2.0**-8
-            + unit
-            + (row * (np.abs(x.value) + x.error) if kind == "" else row)
-        )
-        g = slope + held(r, GRADIENT)
-        found.slots[f"{kind}{GRADIENT}"].append(e_g)
-        inside(g, e_g, 32767 * unit)
-        e_g = e_g + 2 * unit * (layer.clip != ())
-        if kind == "" and not r.optimizer.decoupled:
-            for decay, size in ((layer.l2, np.abs(weight) / last), (layer.l1, 1.0)):
-                if decay:
-                    g, e_g = g + decay.real(0) * size * unit, e_g + unit
-        inside(g, e_g, 32767 * unit)
-        moment, square = held(r, MOMENT), held(r, SQUARE)
-        direction, e_y = held(after, MOMENT), e_g
-        if MOMENT in plan.slots:
-            e_y = newest[0] * e_g + e_newest[0] * (g + e_g + moment) + unit
-        else:
-            direction = g
-        found.slots[f"{kind}{MOMENT}"].append(e_y)
-        share, e_share = (newest[-1], e_newest[-1]) if newest else (1.0, 0.0)
-        top = np.maximum(square, (g + e_g) ** 2)
-        # A mantissa's last bit; what alignment leaves out; the smallest of what is computed with.
-        e_s = share * (2 * g + e_g) * e_g + e_share * (top + (g + e_g) ** 2)
-        e_s = e_s + (held(after, SQUARE) + e_s) * 2.0**-10 + top * 2.0**-13 + unit**2 * 2.0**-12
-        found.slots[f"{kind}{SQUARE}"].append(e_s)
-        s, least = held(after, SQUARE), way.epsilon**2
-        rates = plan.pace.rates if plan.pace else layer.rates
-        product = 2.0 ** (14 - way.root_shift) * rates[r.stage]
-        rho = 2.0**-10 + 1 / product  # of the table of roots, and of its product with the rate
-        root = 1 / np.sqrt(np.maximum(s, least))
-        high = (1 + rho) / np.sqrt(np.maximum(s - e_s, least))
-        low = (1 - rho) / np.sqrt(np.maximum(s + e_s, least))
-        error = r.rate * (e_y * high + direction * np.maximum(high - root, root - low)) + last
-        error = error + last * ((layer.l1 is not None) + (layer.l2 is not None))
-        inside(np.abs(weight) + np.abs(changed - weight), error, 32000 * last)
-        (found.biases if kind else found.weights).append(error)
+    found: dict[str, Real] = {}
+    e_g = slope.error
+    g = slope.value + np.abs(before[GRADIENT])
+    found[GRADIENT] = e_g
+    inside(g, e_g, 32767 * unit)
+    e_g = e_g + 2 * unit * (layer.clip != ())
+    if weight.ndim == 2 and not r.optimizer.decoupled:
+        for decay, size in ((layer.l2, np.abs(weight) / last), (layer.l1, 1.0)):
+            if decay:
+                g, e_g = g + decay.real(0) * size * unit, e_g + unit
+    inside(g, e_g, 32767 * unit)
+    moment, square = np.abs(before[MOMENT]), before[SQUARE]
+    direction, e_y = np.abs(now[MOMENT]), e_g
+    if MOMENT in plan.slots:
+        e_y = newest[0] * e_g + e_newest[0] * (g + e_g + moment) + unit
+    else:
+        direction = g
+    found[MOMENT] = e_y
+    share, e_share = (newest[-1], e_newest[-1]) if newest else (1.0, 0.0)
+    top = np.maximum(square, (g + e_g) ** 2)
+    # A mantissa's last bit; what alignment leaves out; the smallest of what is computed with.
+    e_s = share * (2 * g + e_g) * e_g + e_share * (top + (g + e_g) ** 2)
+    e_s = e_s + (now[SQUARE] + e_s) * 2.0**-10 + top * 2.0**-13 + unit**2 * 2.0**-12
+    found[SQUARE] = e_s
+    s, least = now[SQUARE], way.epsilon**2
+    rates = plan.pace.rates if plan.pace else layer.rates
+    product = 2.0 ** (14 - way.root_shift) * rates[r.stage]
+    rho = 2.0**-10 + 1 / product  # of the table of roots, and of its product with the rate
+    root = 1 / np.sqrt(np.maximum(s, least))
+    high = (1 + rho) / np.sqrt(np.maximum(s - e_s, least))
+    low = (1 - rho) / np.sqrt(np.maximum(s + e_s, least))
+    error = r.rate * (e_y * high + direction * np.maximum(high - root, root - low)) + last
+    error = error + last * ((layer.l1 is not None) + (layer.l2 is not None))
+    inside(np.abs(weight) + np.abs(changed - weight), error, 32000 * last)
+    return found, error
 
 
 def seen_error(layer: LayerPlan) -> float:

@@ -5,6 +5,7 @@ It is slow and knows no proofs. What it shares with nnhost is the page alone.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import operator
@@ -67,6 +68,7 @@ class Layer:
     gB: list[int] = field(default_factory=list)
     G: list[int] = field(default_factory=list)
     vG: list[int] = field(default_factory=list)
+    gG: list[int] = field(default_factory=list)
     mean: list[int] = field(default_factory=list)
     variance: list[int] = field(default_factory=list)
     PA: Rows = field(default_factory=list)  # inverse factors of kfac
@@ -75,7 +77,7 @@ class Layer:
     acc: list[int] = field(default_factory=list)
     delta: list[int] = field(default_factory=list)
     kept: list[bool] = field(default_factory=list)  # of the units above
-    held: list[tuple[Rows, list[int]]] = field(default_factory=list)
+    held: list[tuple[Rows, list[int], list[int]]] = field(default_factory=list)
 
 
 @dataclass
@@ -199,11 +201,13 @@ class Net:
             self.layers.append(
                 Layer(n, self.sizes[i + 1], "" if last else self.activation, lo, hi, fa, fw, fd)
             )
-        apart = self.B > 1 and not self.norm
+        self.apart = apart = self.B > 1 and (not self.norm or self.clip_norm > 0)
         self.slots = self.optimizer not in ("sgd", "kfac") or apart
+        clips = self.clip > 0 or self.clip_norm > 0
         self.gathers = apart and (
-            self.optimizer == "nesterov" or (self.optimizer == "momentum" and self.clip > 0)
+            self.optimizer == "nesterov" or (self.optimizer == "momentum" and clips)
         )
+        self.left = 32768
         per_output = {"mse": 2, "mae": 1, "huber": 1, "binary-cross-entropy": 1}
         self.c = per_output[self.loss] / self.sizes[-1] if self.loss in per_output else 1.0
 
@@ -269,10 +273,10 @@ class Net:
             p.U = [[sat16(self.initial(p) + offset) for _ in range(p.n)] for _ in range(p.K)]
             p.UB, p.v, p.vB = [offset] * p.K, [[0] * p.n for _ in range(p.K)], [0] * p.K
             p.g, p.gB = [[0] * p.n for _ in range(p.K)], [0] * p.K
-            # Of each slot: rows of weights, and biases.
-            slots = len(self.betas) + (self.optimizer == "adagrad") + (self.B > 1)
-            p.held = [([[0] * p.n for _ in range(p.K)], [0] * p.K) for _ in range(slots)]
-            p.G, p.vG = [offset + 2**p.Fw] * p.K, [0] * p.K
+            # Of each slot: rows of weights, biases, scales.
+            slots = len(self.betas) + (self.optimizer == "adagrad") + self.apart
+            p.held = [([[0] * p.n for _ in range(p.K)], [0] * p.K, [0] * p.K) for _ in range(slots)]
+            p.G, p.vG, p.gG = [offset + 2**p.Fw] * p.K, [0] * p.K, [0] * p.K
             p.mean, p.variance = [0] * p.K, [2**22] * p.K
             hA, hG = self.inverse_bits(p)
             p.PA = [[2 ** (hA - 4) * (i == j) for j in range(p.n + 1)] for i in range(p.n + 1)]
@@ -330,7 +334,7 @@ class Net:
             if p.activation:
                 x = [self.activate(acc, fs, self.layers[i + 1]) for acc in p.acc]
                 p.kept = [True] * p.K
-                if self.dropout and training:
+                if self.dropout and training and not self.norm:
                     p.kept = [self.draw() >> 8 < k for _ in x]
                     self.drawn += p.K
                     x = [a if kept else 0 for a, kept in zip(x, p.kept, strict=True)]
@@ -470,6 +474,13 @@ class Net:
     # ---- Update ----
 
     def update(self, first: bool, last: bool) -> None:
+        if self.clip_norm and self.B > 1 and last:
+            trial = copy.deepcopy(self)  # in which all is gathered
+            trial.change_all(first, last)
+            self.left = trial.share_left(self.stage)
+        self.change_all(first, last)
+
+    def change_all(self, first: bool, last: bool) -> None:
         m = self.rates[self.stage]
         count = self.drawn
         if self.norm:
@@ -477,10 +488,10 @@ class Net:
             target = self.target if isinstance(self.target, list) else [self.target]
             self.kept[self.place] = (self.layers[0].a, target)
             count = self.learn() if last else 0
-        if self.clip_norm:
+        if self.clip_norm and self.B == 1:
             self.shorten()
             count += sum(p.K for p in self.layers)
-        if self.adaptive:
+        if self.adaptive and not self.norm:
             count += self.adapt(first, last)
         for p in () if self.norm or self.adaptive else reversed(self.layers):
             _, P, q = self.shifts(p)
@@ -495,7 +506,8 @@ class Net:
                 for j, a in enumerate(inputs):
                     tensors = (p.U[o], p.v[o], p.g[o]) if j < p.n else (p.UB, p.vB, p.gB)
                     at = j if j < p.n else o
-                    self.change(p, tensors, at, F * a, noise(x2, P, j), first, last)
+                    numbers = noise(x2, P, j), noise(x1, 15, j)
+                    self.change(p, tensors, at, F * a, numbers, first, last)
         while count and math.gcd(count, 65535) != 1:
             self.draw()
             count += 1
@@ -522,63 +534,113 @@ class Net:
         for p in self.layers:
             p.delta = [(d * left + (self.draw() >> 1)) >> 15 for d in p.delta]
 
+    def share_left(self, stage: int) -> int:
+        """Of what the batch has gathered."""
+        f = [self.adaptive_shifts(p)[1] if self.adaptive else p.Fw + self.shifts(p)[0]
+             for p in self.layers]  # fmt: skip
+        rows: Rows = []
+        for p, own in zip(self.layers, f, strict=True):
+            slots = (p.v, p.vB, p.vG)
+            if self.adaptive:
+                slots = p.held[-1]
+            elif self.gathers:
+                slots = (p.g, p.gB, p.gG)
+            for o in range(p.K):
+                row = [*slots[0][o], slots[1][o]]
+                row += [slots[2][o]] if self.norm and p.activation else []
+                rows.append([abs(g) << (max(f) - own) for g in row])
+        widest = max(p.n + 1 + (self.norm and p.activation != "") for p in self.layers)
+        b = (32 - widest.bit_length()) >> 1
+        e = max(0, max(g for row in rows for g in row).bit_length() - b)
+        h = (len(rows).bit_length() + 1) >> 1
+        Q = sum(sum(R(g, e) ** 2 for g in row) >> (2 * h) for row in rows)
+        unit = 2.0 ** -(self.s + self.finer) * self.B / self.c
+        lrs = [1.0] if self.adaptive else [m * unit for m in self.rates]
+        limits = [self.clip_norm * lr * 2.0 ** max(f) for lr in lrs]
+        z = 14 - math.floor(math.log2(max(limits)))
+        limit = max(2, near(limits[0 if self.adaptive else stage] * 2.0**z))
+        t, s = root(Q) if Q else (32767, 0)
+        return min((t * limit) >> clamp(s + e + z + h, 0, 31), 32768)
+
+    def short(self, g: int, dither: int) -> int:
+        return (g * self.left + dither) >> 15
+
     # ---- Adaptive optimizers ----
+
+    def adaptive_shifts(self, p: Layer) -> tuple[int, int, int]:
+        """P, f, and the shift of a row's factor."""
+        shift = 8
+        if self.norm:
+            shift += 15 - self.factor_bits(p)
+        w = p.fd + ratio(self.c / self.B)[1] + p.fa - shift
+        P = clamp(w - 15 - (self.B.bit_length() - 1) // 2, 1, 16)
+        return P, w - P, shift
+
+    def forget(self) -> list[int]:
+        """The shares of the newest gradient, at the end of a batch."""
+        for k, beta in enumerate(self.betas[: len(self.counts)]):
+            d, h = ratio(1 - beta)
+            one = 1 << count_bits(beta)
+            grown = self.counts[k] - R(self.counts[k] * d, h) + one
+            self.counts[k] = clamp(grown, one, 2**24 - 1)
+        if self.optimizer == "rmsprop":
+            return [max(1, near((1 - self.betas[0]) * 32768))]
+        return [
+            clamp((1 << (15 + count_bits(beta))) // n, 1, 32768)
+            for beta, n in zip(self.betas, self.counts, strict=False)
+        ]
 
     def adapt(self, first: bool, last: bool) -> int:
         """How many numbers were drawn."""
-        m, s = ratio(self.c / self.B)
-        if last:
-            for k, beta in enumerate(self.betas[: len(self.counts)]):
-                d, h = ratio(1 - beta)
-                one = 1 << count_bits(beta)
-                grown = self.counts[k] - R(self.counts[k] * d, h) + one
-                self.counts[k] = clamp(grown, one, 2**24 - 1)
-        shares = [
-            clamp((1 << (15 + count_bits(beta))) // n, 1, 32768)
-            for beta, n in zip(self.betas, self.counts, strict=False)
-            if last
-        ]
-        if self.optimizer == "rmsprop":
-            shares = [max(1, near((1 - self.betas[0]) * 32768))]
+        m, _ = ratio(self.c / self.B)
+        shares = self.forget() if last else []
         for p in reversed(self.layers):
-            w = p.fd + s + p.fa - 8
-            P = clamp(w - 15 - (self.B.bit_length() - 1) // 2, 1, 16)
-            f = w - P
             for o in range(p.K):
-                x1, x2, x3 = self.draw(), self.draw(), self.draw()
-                F = sat16((p.delta[o] * m + (x1 & 255)) >> 8)
+                drawn = self.draw(), self.draw(), self.draw()
+                F = sat16((p.delta[o] * m + (drawn[0] & 255)) >> 8)
                 if last and self.optimizer == "adamw":
-                    self.decay(p, p.U[o], x2)
+                    self.decay(p, p.U[o], drawn[1])
                 for j, a in enumerate([*p.a, 2**p.fa]):
-                    one_row = self.B == 1
-                    product = self.bounded(F * a, f + P) if one_row else F * a
-                    g = sat16((product + noise(x2, P, j)) >> P)
-                    held = [rows[o] if j < p.n else lone for rows, lone in p.held]
+                    held = [rows[o] if j < p.n else lone for rows, lone, _ in p.held]
                     at = j if j < p.n else o
-                    if not one_row:
-                        step = (product + noise(x2, P, j)) >> P
-                        held[-1][at] = sat16((0 if first else held[-1][at]) + step)
-                        g = self.bounded(held[-1][at], f)
-                    if not last:
-                        continue
                     weights = p.U[o] if j < p.n else p.UB
-                    if j < p.n and self.optimizer != "adamw":
-                        g = self.with_decay(g, weights[j] - 128 * self.q8, x2, j, f, p.Fw)
-                    direction = g
-                    if len(shares) == 2:
-                        moved = (g - held[0][at]) * shares[0] + noise(x3, 15, j)
-                        direction = held[0][at] = sat16(held[0][at] + (moved >> 15))
-                    squares = held[1] if len(shares) == 2 else held[0]
-                    share = shares[-1] if shares else 0
-                    squares[at] = squared(squares[at], g, share, noise(x3, 16, j))
-                    code = max(squares[at], code_of(max(self.epsilon * 2.0**f, 1.0) ** 2))
-                    whole = self.s - 5 - p.Fw
-                    z = min(whole, -1)
-                    shift = min((code >> 11) + z, 30)
-                    t = R(inverse_root(code) * self.rates[self.stage], 8 + self.finer + whole - z)
-                    dither = (noise(x1, 16, j) << 14) >> (30 - shift)
-                    weights[at] = sat16(weights[at] - ((direction * t + dither) >> shift))
+                    self.adapt_one(p, weights, held, at, j, F * a, drawn, shares, first, last)
         return 3 * sum(p.K for p in self.layers)
+
+    def adapt_one(
+        self, p: Layer, weights: list[int], held: list[list[int]], at: int, j: int, product: int,
+        drawn: tuple[int, int, int], shares: list[int], first: bool, last: bool,
+    ) -> None:  # fmt: skip
+        x1, x2, x3 = drawn
+        P, f, _ = self.adaptive_shifts(p)
+        if not self.apart:
+            product = self.bounded(product, f + P)
+        g = sat16((product + noise(x2, P, j)) >> P)
+        if self.apart:
+            step = (product + noise(x2, P, j)) >> P
+            held[-1][at] = sat16((0 if first else held[-1][at]) + step)
+            g = held[-1][at]
+            if self.clip_norm:
+                g = self.short(g, noise(x2, 15, j))
+            g = self.bounded(g, f)
+        if not last:
+            return
+        if j < p.n and self.optimizer != "adamw":
+            g = self.with_decay(g, weights[j] - 128 * self.q8, x2, j, f, p.Fw)
+        direction = g
+        if len(shares) == 2:
+            moved = (g - held[0][at]) * shares[0] + noise(x3, 15, j)
+            direction = held[0][at] = sat16(held[0][at] + (moved >> 15))
+        squares = held[1] if len(shares) == 2 else held[0]
+        share = shares[-1] if shares else 0
+        squares[at] = squared(squares[at], g, share, noise(x3, 16, j))
+        code = max(squares[at], code_of(max(self.epsilon * 2.0**f, 1.0) ** 2))
+        whole = self.s - 5 - p.Fw
+        z = min(whole, -1)
+        shift = min((code >> 11) + z, 30)
+        t = R(inverse_root(code) * self.rates[self.stage], 8 + self.finer + whole - z)
+        dither = (noise(x1, 16, j) << 14) >> (30 - shift)
+        weights[at] = sat16(weights[at] - ((direction * t + dither) >> shift))
 
     def bounded(self, x: int, fraction: int) -> int:
         if not self.clip:
@@ -608,21 +670,22 @@ class Net:
         return E, P + 4 * (kfac and self.q8), q
 
     def change(
-        self, p: Layer, tensors: tuple[list[int], ...], at: int, product: int, N: int,
-        first: bool, last: bool,
+        self, p: Layer, tensors: tuple[list[int], ...], at: int, product: int,
+        random: tuple[int, int], first: bool, last: bool,
     ) -> None:  # fmt: skip
         weights, slots, gathered = tensors
+        N, dither = random
         E, P, _ = self.shifts(p)
         M = min(2**P - 1, round(2**P * self.momentum))
         top = p.Fw + E
-        if self.B == 1 or self.norm:
+        if not self.apart:
             product = self.clipped(product, top + P)
         step = (product + N) >> P
         if not self.slots:
             weights[at] = sat16(weights[at] - step)
             return
         if self.optimizer == "nesterov" or self.gathers:
-            numbers = (product, N, P, M, E, top)
+            numbers = (product, N, P, M, E, top, dither)
             self.nesterov(weights, slots, gathered, at, numbers, first, last)
             return
         if not first:
@@ -634,7 +697,7 @@ class Net:
         if last:
             v = slots[at]
             if self.optimizer in ("sgd", "kfac"):
-                v = self.clipped(v, top)
+                v = self.clipped(self.short(v, dither) if self.clip_norm else v, top)
             weights[at] = sat16(weights[at] + ((v + (N >> (P - E))) >> E))
 
     def decay(self, p: Layer, weights: list[int], x2: int) -> None:
@@ -666,13 +729,14 @@ class Net:
         self, w: list[int], v: list[int], g: list[int], at: int, numbers: tuple[int, ...],
         first: bool, last: bool,
     ) -> None:  # fmt: skip
-        slope, N, P, M, E, top = numbers
+        slope, N, P, M, E, top, dither = numbers
         if self.gathers:
             g[at] = sat16((0 if first else g[at]) - ((slope + N) >> P))
 
         def moved() -> int:
             if self.gathers:
-                return sat16(((v[at] * M + N) >> P) + self.clipped(g[at], top))
+                step = self.short(g[at], dither) if self.clip_norm else g[at]
+                return sat16(((v[at] * M + N) >> P) + self.clipped(step, top))
             return sat16((v[at] * M - slope + N) >> P)
 
         if last:
@@ -748,6 +812,9 @@ class Net:
         """From the kept rows; how many numbers were drawn."""
         rows, h, c = range(self.B), (self.B - 1).bit_length(), 128 if self.q8 else 0
         hidden, top = self.layers[:-1], self.layers[-1]
+        k = clamp(near(256 * (1 - self.dropout)), 1, 255)
+        stays: list[list[list[bool]]] = []
+        count = 0
         xs, normals, means, variances = [[x for x, _ in self.kept]], [], [], []
         for p, above in zip(hidden, self.layers[1:], strict=True):
             z = [self.sums(p, x) for x in xs[-1]]
@@ -761,6 +828,14 @@ class Net:
             normals.append([self.normal(mu, var, row) for row in z])
             accs = [self.scaled(p, n) for n in normals[-1]]
             xs.append([[self.activate(acc, p.Fw + 12, above) for acc in row] for row in accs])
+            stays.append([[True] * p.K for _ in rows])
+            if self.dropout:
+                stays[-1] = [[self.draw() >> 8 < k for _ in range(p.K)] for _ in rows]
+                count += self.B * p.K
+                xs[-1] = [
+                    [a * stay for a, stay in zip(x, kept, strict=True)]
+                    for x, kept in zip(xs[-1], stays[-1], strict=True)
+                ]
         deltas: Rows = []
         for x, (_, target) in zip(xs[-1], self.kept, strict=True):
             top.acc = [
@@ -773,11 +848,13 @@ class Net:
             if self.weights:
                 self.weighed(loss, wanted)
             deltas.append(top.delta)
-        count = 0
         changes = [(top, deltas, xs[-1], ([0], [0]))]
         for i in range(len(hidden) - 1, -1, -1):
             p, n = hidden[i], normals[i]
             slopes = [self.delta_below(self.layers[i + 1], deltas[b], xs[i + 1][b]) for b in rows]
+            slopes = [
+                [d * stay for d, stay in zip(slopes[b], stays[i][b], strict=True)] for b in rows
+            ]
             deltas = [[0] * p.K for _ in rows]
             betas = [self.average(slopes[b][o] for b in rows) for o in range(p.K)]
             gammas = [
@@ -789,6 +866,7 @@ class Net:
                 left = sat16(slopes[b][o] - betas[o] - R(n[b][o] * gammas[o], 12))
                 deltas[b][o] = sat16(R(left * gain, s + p.Fw - 11))
             changes.append((p, deltas, xs[i], (betas, gammas)))
+        self.shares = self.forget() if self.adaptive else []
         for p, delta, x, (betas, gammas) in changes:
             count += self.learn_layer(p, delta, x, betas, gammas)
         for p, mu, var in zip(hidden, means, variances, strict=True):
@@ -801,25 +879,46 @@ class Net:
         self, p: Layer, delta: Rows, x: Rows, betas: list[int], gammas: list[int]
     ) -> int:
         B, m = self.B, self.rates[self.stage]
-        _, P, q = self.shifts(p)
-        C = 2 ** min(15, 30 - (B - 1).bit_length() - max(p.hi, -p.lo).bit_length())
+        if self.adaptive:
+            m = ratio(self.c / B)[0]
+            P, _, q = self.adaptive_shifts(p)
+        else:
+            _, P, q = self.shifts(p)
+        C = 2 ** self.factor_bits(p)
         for o in range(p.K):
-            x1, x2 = self.draw(), self.draw()
+            drawn = tuple(self.draw() for _ in range(2 + self.adaptive))
+            x1, x2 = drawn[:2]
 
             def factor(slope: int, j: int, x1: int = x1) -> int:
                 return clamp((slope * m + wide(x1, q, j)) >> q, -C, C - 1)
 
             F = [factor(delta[b][o], b) for b in range(B)]
-            self.decay(p, p.U[o], x2)
-            for j in range(p.n):
-                product = sum(F[b] * x[b][j] for b in range(B))
-                self.change(p, (p.U[o], p.v[o], p.g[o]), j, product, noise(x2, P, j), True, True)
+            if not self.adaptive or self.optimizer == "adamw":
+                self.decay(p, p.U[o], x2)
+            held = [rows[o] for rows, _, _ in p.held]
+            changes = [
+                ((p.U[o], p.v[o], p.g[o]), held, j, j, sum(F[b] * x[b][j] for b in range(B)))
+                for j in range(p.n)
+            ]
             product = (factor(betas[o], B) * B if p.activation else sum(F)) * 2**p.fa
-            self.change(p, (p.UB, p.vB, p.gB), o, product, noise(x2, P, p.n), True, True)
+            held = [lone for _, lone, _ in p.held]
+            changes.append(((p.UB, p.vB, p.gB), held, o, p.n, product))
             if p.activation:
                 product = factor(gammas[o], B + 1) * B * 2**p.fa
-                self.change(p, (p.G, p.vG, []), o, product, noise(x2, P, p.n + 1), True, True)
-        return 2 * p.K
+                held = [scales for _, _, scales in p.held]
+                changes.append(((p.G, p.vG, p.gG), held, o, p.n + 1, product))
+            for tensors, slots, at, j, product in changes:
+                if self.adaptive:
+                    three = (x1, x2, drawn[2])
+                    self.adapt_one(p, tensors[0], slots, at, j, product, three, self.shares,
+                                   True, True)  # fmt: skip
+                else:
+                    numbers = noise(x2, P, j), noise(x1, 15, j)
+                    self.change(p, tensors, at, product, numbers, True, True)
+        return (2 + self.adaptive) * p.K
+
+    def factor_bits(self, p: Layer) -> int:
+        return min(15, 30 - (self.B - 1).bit_length() - max(p.hi, -p.lo).bit_length())
 
     # ---- State ----
 
@@ -848,7 +947,7 @@ class Net:
         packed = b""
         squares = len(self.betas) == 2
         for p in self.layers:
-            for k, (rows, lone) in enumerate(p.held):
+            for k, (rows, lone, _) in enumerate(p.held):
                 numbers = [x for row in (*rows, lone) for x in row]
                 packed += struct.pack(f"<{len(numbers)}{'H' if k == squares else 'h'}", *numbers)
         return packed + struct.pack(f"<{len(self.counts)}I", *self.counts)
@@ -856,8 +955,11 @@ class Net:
     def norm_state(self) -> bytes:
         packed = b""
         for p in self.layers[:-1]:
-            slots = p.vG if self.slots else []
+            slots = [*(p.vG if self.slots else []), *(p.gG if self.gathers else [])]
             packed += struct.pack(f"<{p.K + len(slots)}h", *p.G, *slots)
+            for k, (_, _, scales) in enumerate(p.held if self.adaptive else []):
+                kind = "H" if k == (len(self.betas) == 2) else "h"
+                packed += struct.pack(f"<{p.K}{kind}", *scales)
             packed += struct.pack(f"<{p.K}i{p.K}I", *p.mean, *p.variance)
         first = self.layers[0]
         size = "bBhH"[2 * (not self.q8) + (first.lo == 0)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.bounds import MaySaturate, batch_bounds, step_bounds
+from reference.bounds import MaySaturate, batch_bounds, step_bounds, tensor_slots
 from reference.nets import dataset, plan
 
 from nnhost.activations import ACTIVATIONS
@@ -21,13 +21,13 @@ from nnhost.losses import LOSSES
 from nnhost.losses.base import Outputs
 from nnhost.lower import lower
 from nnhost.optimizers import OPTIMIZERS, Parameter
-from nnhost.optimizers.base import VELOCITY
 from nnhost.plan import NORM_OPTIMIZERS, PRESETS, Plan
 from nnhost.reference import Reference
 from nnhost.simulator import Simulator
 
 OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3), ("nesterov", 1), ("nesterov", 3),
                    ("kfac", 1), ("kfac", 3)]  # fmt: skip
+PLAIN = tuple(name for name in NORM_OPTIMIZERS if not OPTIMIZERS[name].adaptive)
 ADAPTIVE_CASES = [(n, b) for n, o in OPTIMIZERS.items() if o.adaptive for b in (1, 3)]
 
 
@@ -141,12 +141,17 @@ def compare_batches(made: Plan, data: Dataset, program: Program | None = None) -
         kept[place : place + 1] = [i]
         reference.load(simulator.memory)
         bounds = None
+        simulator.step(samples.x[i], samples.target[i], place == 0, last)
         if last:
             x, y = xs[kept], [ys[k] for k in kept]
+            if made.drops:
+                reference.masks = [
+                    (simulator.memory[f"batch_chance{p.number}"] >> 8 < p.keep).astype(float)
+                    for p in made.layers[:-1]
+                ]
             p = reference.backward_batch(x, y)
             with suppress(MaySaturate):
                 bounds = batch_bounds(reference, x, y)
-        simulator.step(samples.x[i], samples.target[i], place == 0, last)
         reference.step(xs[i], ys[i], place == 0, last)
         if bounds is None:
             continue
@@ -157,15 +162,14 @@ def compare_batches(made: Plan, data: Dataset, program: Program | None = None) -
             delta = simulator.memory[f"batch_delta{k + 1}"] * 2.0**-layer.delta_fraction
             near(f"delta {k + 1}", delta, p.deltas[k] / scale, bounds.deltas[k])
             found, expected = (
-                [[(r.slots[VELOCITY][k], r.weights[k]),
-                  (r.slots[f"bias_{VELOCITY}"][k], r.biases[k])]
-                 + [(norm.velocity, norm.gamma) for norm in r.norms[k : k + 1]]]
+                [r.weights[k], r.biases[k], *(norm.gamma for norm in r.norms[k : k + 1])]
                 for r in (after, reference)
-            )  # fmt: skip
-            for at, ((v, w), (slot, weight)) in enumerate(zip(found[0], expected[0], strict=True)):
+            )
+            for at, (w, weight) in enumerate(zip(found, expected, strict=True)):
                 near(f"update {k + 1}", w, weight, bounds.stored[k][at])
-                if made.slots:
-                    near(f"slots {k + 1}", v, slot, bounds.slots[k][at])
+                for slot in made.slots:
+                    held, wanted = (tensor_slots(r, k, at)[slot] for r in (after, reference))
+                    near(f"{slot} {k + 1}", held, wanted, bounds.slots[k][at][slot])
         for k, (norm, other) in enumerate(zip(after.norms, reference.norms, strict=True)):
             near(f"mean {k + 1}", norm.mean, other.mean, bounds.means[k])
             near(f"variance {k + 1}", norm.variance, other.variance, bounds.variances[k])
@@ -191,14 +195,16 @@ def normalised_nets(preset: str, activation: str) -> Iterator[tuple[Plan, Datase
     """As `nets`, over losses and optimizers, with batches of which some end early."""
     start = list(ACTIVATIONS).index(activation) + list(PRESETS).index(preset)
     losses = list(LOSSES)[start % len(LOSSES) :] + list(LOSSES)
-    cases = zip(losses, NORM_OPTIMIZERS * 2, strict=False)
-    decays = itertools.cycle((0.0, 0.02))
+    cases = zip(losses, PLAIN * 2, strict=False)
+    decays, dropout = itertools.cycle((0.0, 0.02)), itertools.cycle((0.0, 0.0, 0.3))
     for seed, (loss, optimizer) in enumerate(cases):
         real = LOSSES[loss].real_targets and seed % 2 == 1
         # Behind two layers, worst cases leave little to compare.
         kind, hidden = ("z-score", "range")[seed // 2 % 2], [6, 4] if seed % 4 == 3 else [4]
         data = dataset(seed, 5, 3, "regression" if real else "classification", kind)
+        share = next(dropout)
         made = plan(data, preset, loss, hidden, activation, optimizer=optimizer,
+                    dropout=(share,) * len(hidden) if share else (),
                     batch=(4, 5, 12)[seed % 3], batch_norm=True, l2=next(decays))  # fmt: skip
         yield made, data
 
@@ -208,6 +214,31 @@ def normalised_nets(preset: str, activation: str) -> Iterator[tuple[Plan, Datase
 def test_normalised_batches_differ_by_rounding_alone(activation: str, preset: str) -> None:
     compared = [compare_batches(made, data) for made, data in normalised_nets(preset, activation)]
     assert sum(compared) * 2 >= len(compared), "too many batches may saturate to show anything"
+
+
+def adaptive_batches(optimizer: str, preset: str, losses: tuple[str, ...]) -> int:
+    """How many normalised batches of an adaptive optimizer were compared."""
+    compared = 0
+    for seed, loss in enumerate(losses):
+        data = dataset(seed, 5, 3, "classification", ("z-score", "range")[seed % 2])
+        made = plan(data, preset, loss, [4], "tanh", optimizer=optimizer, batch=(4, 5)[seed % 2],
+                    lr=2.0**-10, epsilon=0.125, batch_norm=True, l2=(0.0, 0.02)[seed % 2],
+                    dropout=((), (0.3,))[seed % 2])  # fmt: skip
+        compared += compare_batches(made, data)
+    return compared
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("optimizer", [n for n in NORM_OPTIMIZERS if n not in PLAIN])
+def test_normalised_adaptive_batches_differ_by_rounding_alone(optimizer: str, preset: str) -> None:
+    entropies = ("softmax-cross-entropy", "binary-cross-entropy")
+    assert adaptive_batches(optimizer, preset, entropies) >= 2, "too many batches may saturate"
+
+
+def test_a_wrong_adaptive_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer("adam", ADAPTIVE_MUTATIONS["averages too slow"])(monkeypatch)
+    with pytest.raises(Different):
+        adaptive_batches("adam", "q16", ("softmax-cross-entropy",))
 
 
 #: What is computed wrongly, in a layer, if this is left out.
@@ -273,6 +304,45 @@ def test_clipped_gradients_are_as_long_as_they_may_be(most: float, loss: str, pr
         # Of the share: the 8 bits of a factor, of a square near 1, and deltas that are rounded.
         allowed = 1 + np.abs(delta) * left * 2.0**-6
         near(f"delta {p.number}", clipped[f"delta{p.number}"], delta * left, allowed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "kfac", "adam"])
+@pytest.mark.parametrize("most", [0.02, 0.2, 50.0])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_gathered_gradients_are_as_long_as_they_may_be(
+    batch_norm: bool, most: float, optimizer: str, preset: str
+) -> None:
+    """What is left of a batch's, against the norm of what its slots stand for."""
+    if batch_norm and optimizer not in NORM_OPTIMIZERS:
+        return
+    data = dataset(5, 5, 3, "classification", "z-score")
+    made = plan(data, preset, "mse", [6, 4], "tanh", optimizer=optimizer, clip_norm=most, batch=4,
+                batch_norm=batch_norm, schedule="cosine", epochs=2)  # fmt: skip
+    samples, simulator = made.samples(data.x_train, data.y_train), Simulator(lower(made))
+    simulator.reset(7)
+    shares = []
+    for i in range(8):
+        stage = int(simulator.memory.get("stage", 0))
+        simulator.step(samples.x[i], samples.target[i], i % 4 == 0, i % 4 == 3)
+        if i % 4 < 3:
+            continue
+        numbers = [
+            p.real_slot(made.slots[-1], simulator.memory[f"{kind}{made.slots[-1]}{p.number}"])
+            for p in made.layers
+            for kind in ("", "bias_", *(["gamma_"] if p.batch_norm else []))
+        ]
+        square = sum(float((g * g).sum()) for g in numbers)
+        reference = Reference(made)
+        reference.stage = stage
+        rate = 1.0 if reference.optimizer.adaptive else reference.learning_rate
+        share = min(1.0, most * rate / np.sqrt(square)) if square else 1.0
+        shares.append(share)
+        # Half of a last bit of each number (the largest has `bits`), the root, the limit's 15 bits.
+        count = sum(g.size for g in numbers)
+        allowed = share * (2.0**-11 + np.sqrt(count) * 2.0**-made.batch_clip.bits) + 2.0**-13
+        near("share", simulator.memory["left"] * 2.0**-15, share, allowed)
+    assert (min(shares) < 0.9) == (most < 1)
 
 
 # ---- the bounds are tight enough to find mistakes -----------------------------------------------

@@ -91,31 +91,36 @@ def test_adaptive_steps_by_hand(optimizer: str, preset: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_clipping_by_the_norm_by_hand(optimizer: str, preset: str) -> None:
-    """An epoch of each optimizer, over losses, activations and limits."""
+    """An epoch of each optimizer, over losses, activations, limits and batches."""
     losses, activations = list(LOSSES), list(ACTIVATIONS)
     betas = dict.fromkeys(ADAPTIVE.get(optimizer, ()), 0.9)
     start = list(OPTIMIZERS).index(optimizer)
-    for seed in range(start, start + 3):
+    for seed in range(start, start + 6):
         loss, activation = losses[seed % len(losses)], activations[seed % len(activations)]
-        most, shape = (1.0, 0.01, 30.0, 1e-4)[seed % 4], SIZES[seed % len(SIZES)]
+        batch = (1, 5, 1, 4)[seed % 4]
+        most, shape = (1.0, 0.2, 0.01, 30.0)[seed % 4], SIZES[seed % len(SIZES)]
         weights = (1.0, 2.0, 0.5) if seed % 2 else ()
+        clip = (0.0, 0.3)[seed // 2 % 2]
+        course = Course("cosine", 2) if seed % 3 == 2 else None
         data = dataset(seed, 4, 3, "classification", "z-score")
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, lr=0.03,
-                    clip_norm=most, class_weights=weights, **betas)  # fmt: skip
-        net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, 0.03, 1,
-                  ROWS, "z-score", real=False, clip_norm=most, weights=weights,
-                  betas=tuple(betas.values()))  # fmt: skip
+                    batch=batch, clip_norm=most, clip_value=clip, class_weights=weights, epochs=2,
+                    schedule="cosine" if course else "constant", **betas)  # fmt: skip
+        net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, 0.03, batch,
+                  ROWS, "z-score", real=False, course=course, clip=clip, clip_norm=most,
+                  weights=weights, betas=tuple(betas.values()))  # fmt: skip
         compare(net, made, data, seed)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_batch_norm_by_hand(activation: str, preset: str) -> None:
-    """An epoch with each optimizer and loss, over batches, of which some end early, and rates."""
+    """An epoch with each optimizer and loss, over batches, of which some end early, rates, clips
+    and shares of units that rest."""
     losses = list(LOSSES)
     optimizers = NORM_OPTIMIZERS
     start = list(ACTIVATIONS).index(activation)
-    for seed in range(start, start + len(losses)):
+    for seed in range(start, start + len(optimizers)):
         loss, optimizer = losses[seed % len(losses)], optimizers[seed % len(optimizers)]
         real = LOSSES[loss].real_targets and seed % 2 == 1
         task, batch = "regression" if real else "classification", (5, 4, 12, 2)[seed % 4]
@@ -124,12 +129,15 @@ def test_batch_norm_by_hand(activation: str, preset: str) -> None:
         data = dataset(seed, 4, 3, task, kind)
         course = Course("cosine", 2) if seed % 3 == 2 else None
         weights = () if real or seed % 3 == 1 else (1.0, 2.0, 0.5)
+        dropout, most = (0.0, 0.3)[seed % 2], (0.0, 0.0, 0.5)[seed % 3]
+        betas = dict.fromkeys(ADAPTIVE.get(optimizer, ()), 0.9)
         made = plan(data, preset, loss, shape, activation, optimizer=optimizer, batch=batch, lr=lr,
                     clip_value=clip, l1=l1, epochs=2, batch_norm=True, class_weights=weights,
-                    schedule="cosine" if course else "constant")  # fmt: skip
+                    dropout=(dropout,) * len(shape) if dropout else (), clip_norm=most,
+                    schedule="cosine" if course else "constant", **betas)  # fmt: skip
         net = Net([4, *shape, 3], activation, loss, preset, "glorot", optimizer, 0.9, lr, batch,
-                  ROWS, kind, real, course=course, clip=clip, l1=l1, norm=True,
-                  weights=weights)  # fmt: skip
+                  ROWS, kind, real, course=course, clip=clip, l1=l1, norm=True, dropout=dropout,
+                  weights=weights, clip_norm=most, betas=tuple(betas.values()))  # fmt: skip
         compare(net, made, data, seed)
 
 

@@ -8,7 +8,7 @@ The last step of a batch then learns from all samples together, with the statist
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from nnhost.fixed import saturate, signed
 from nnhost.ir import (
     INT16,
-    UINT16,
     Buffer,
     Const,
-    Draw,
     Expr,
     Interval,
     Map,
@@ -31,8 +29,9 @@ from nnhost.ir import (
     total,
 )
 from nnhost.layers.batches import Batch
-from nnhost.layers.dense import SLOTS, Dense, Step, noise, spread
+from nnhost.layers.dense import SLOTS, Dense, Step, noise, slot_unit, spread
 from nnhost.optimizers import OPTIMIZERS
+from nnhost.optimizers.base import SLOT_TYPES
 from nnhost.roots import reciprocal_root, root_shift
 
 Real = NDArray[np.float64]
@@ -120,7 +119,7 @@ class BatchNorm:
         """The buffers that normalise a dense layer, with slots of such names."""
         p = dense.plan
         n, shape = p.number, (p.fan_out,)
-        point, finer = (f"2^-{p.weight_fraction + extra}" for extra in (0, p.extra))
+        point = f"2^-{p.weight_fraction}"
         slope = f"2^-{p.delta_fraction}"
         square = Interval(0, 1 << 30)
 
@@ -135,7 +134,8 @@ class BatchNorm:
             temp("sums", INT16, f"sums of layer {n}, in 2^-{SUM_FRACTION}, then normalised, in"
                  f" 2^-{NORMAL_FRACTION}"),
             state("gamma", INT16, f"scales of layer {n} less {p.offset}, in {point}"),
-            tuple(state(f"gamma_{s}", INT16, f"{SLOTS[s]} of gamma, in {finer}") for s in slots),
+            tuple(state(f"gamma_{s}", SLOT_TYPES[s], f"{SLOTS[s]} of gamma, in {slot_unit(p, s)}")
+                  for s in slots),
             temp("beta_slope", INT16, f"mean gradient of beta, in {slope}"),
             temp("gamma_slope", INT16, f"mean gradient of gamma, in {slope}"),
             state("running_mean", Interval(INT16.lo << FINER, INT16.hi << FINER),
@@ -258,29 +258,32 @@ def update_batch(
     batch: Batch,
     optimizer: str,
     chosen: Callable[[str, tuple[int, ...]], Operand],
+    shares: tuple[Operand, ...],
+    by_norm: bool,
 ) -> list[Map]:
     """Learning rate times the gradient of a batch into the optimizer, as `Dense.update` does for a
     sample. `norm`: what normalises the layer, if anything does."""
     p, o, j, n, b = dense.plan, dense.rows, dense.columns, dense.plan.number, batch.row
     rows = b.extent
-    draws = Buffer(f"draws{n}", (p.fan_out, 2), UINT16, doc="two random numbers a row")
-    # Sums of so many factors times inputs have room in 31 bits beside a decayed slot.
-    bits = 30 - (rows - 1).bit_length() - p.input.interval.largest.bit_length()
-    room = signed(min(15, bits))
+    draws, draw = dense.drawn()
+    # Beside a decayed slot.
+    room = signed(p.factor_bits(rows))
     rate = chosen("rates", p.rates)
+    scale = p.adaptation.scale if p.adaptation else rate
 
     def factor(name: str, index: tuple[Var, ...], gradient: Expr, place: Operand) -> Map:
         drawn = min(16, p.row_shift)
         dither = noise(draws[o, 0], spread(place, drawn), drawn) << (p.row_shift - drawn)
-        value = clamp((gradient * rate + dither) >> p.row_shift, room)
+        value = clamp((gradient * scale + dither) >> p.row_shift, room)
         shape = tuple(v.extent for v in index)
         return Map(name, Buffer(name, shape, room, doc="lr * gradient"), index, value)
 
     sample = factor(f"batch_factor{n}", (b, o), batch.each(dense.delta[o]), b)
     one = 1 << p.input.fraction
     each = total(b, sample.dst[b, o] * batch.each(dense.source[j]))
-    maps = [Map(f"draw{n}", draws, (o, Var("q", 2)), Draw(), doc="for stochastic rounding"), sample]
-    maps += dense.decays(draws, chosen)
+    maps = [draw, sample]
+    if OPTIMIZERS[optimizer].decoupled:
+        maps += dense.decays(draws, chosen)
     slots, bias_slots = tuple(s for s, _ in dense.held), tuple(s for _, s in dense.held)
     # Of each tensor: slots, index, the sum of factors times inputs, and the column of its noise.
     gradients: list[tuple[Buffer, tuple[Buffer, ...], tuple[Var, ...], Expr, Operand]] = [
@@ -297,10 +300,13 @@ def update_batch(
             (dense.bias, bias_slots, (o,), betas.dst[o] * (rows * one), p.fan_in),
             (norm.gamma, norm.held, (o,), gammas.dst[o] * (rows * one), p.fan_in + 1),
         ]
-    most = chosen(f"clips{n}", p.clip) if p.clip else None
+    clips = dense.clips(chosen)
     shift, always = p.product_shift, Const(1)
     for weight, held, index, gradient, column in gradients:
         random = noise(draws[o, 1], spread(column, shift), shift)
-        step = Step(gradient, 1, random, shift, p.extra, p.momentum, most)
-        maps += OPTIMIZERS[optimizer].update(step.of(weight, held, index, always, always))
+        short = dense.short(draws, column) if by_norm else None
+        step = Step(gradient, 1, random, shift, p.extra, p.momentum, *clips, short)
+        moments = dense.moments(optimizer, draws, index, column, rate, shares)
+        given = step.of(weight, held, index, always, always)
+        maps += OPTIMIZERS[optimizer].update(replace(given, moments=moments))
     return maps

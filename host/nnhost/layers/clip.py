@@ -1,11 +1,14 @@
-"""Clipping of a sample's gradient by its norm over all weights and biases: g * min(1, c / |g|).
+"""Clipping of the gradient by its norm over all weights and biases: g * min(1, c / |g|).
 
-The gradient of a layer is the outer product of its deltas and inputs, so its norm is the product of
-theirs, and nothing has to go over the weights: the deltas are made shorter (Pascanu, Mikolov and
-Bengio, 2013).
+Pascanu, Mikolov and Bengio, 2013. The gradient of a sample is, in each layer, the outer product of
+deltas and inputs, so its norm is the product of theirs, and nothing has to go over the weights: the
+deltas are made shorter. That of a larger batch is what the optimizer has gathered: its squares are
+summed, and its share of each weight is made shorter as it is used.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 from nnhost.ir import (
     INT32,
@@ -16,7 +19,10 @@ from nnhost.ir import (
     Expr,
     Interval,
     Map,
+    Operand,
     clamp,
+    interval,
+    largest,
     length,
     maximum,
     minimum,
@@ -24,12 +30,11 @@ from nnhost.ir import (
     sel,
     total,
 )
-from nnhost.layers.dense import Dense
-from nnhost.plan import NORM_FRACTION
+from nnhost.layers.dense import LEFT, LEFT_BITS, Dense
+from nnhost.plan import NORM_FRACTION, BatchClip
 from nnhost.roots import reciprocal_root, root_shift
 
-#: Fraction bits of what is left of the deltas.
-_LEFT = 15
+_UINT32 = Interval(0, 2**32 - 1)
 
 
 def clip_norm(dense: list[Dense]) -> list[Map]:
@@ -46,21 +51,83 @@ def clip_norm(dense: list[Dense]) -> list[Map]:
     root = reciprocal_root(norm(), shift) >> (maximum(shift, NORM_FRACTION // 2) - (
         NORM_FRACTION // 2
     ))  # fmt: skip
-    left = Buffer("left", (), Interval(0, 1 << _LEFT), doc=f"share of the deltas, in 2^-{_LEFT}")
     maps += [
         Map("norm", norm, (), squares, doc="of all layers"),
-        Map("left", left, (), sel(norm() > Const(1 << NORM_FRACTION), root, 1 << _LEFT),
+        Map("left", LEFT, (), sel(norm() > Const(1 << NORM_FRACTION), root, 1 << LEFT_BITS),
             doc="min(1, clip_norm / |gradient|)"),
     ]  # fmt: skip
     for layer in dense:
         o, n = layer.rows, layer.plan.number
         drawn = Buffer(f"clip_draws{n}", (o.extent,), UINT16, doc="a random number a delta")
-        short = (layer.delta[o] * left() + (drawn[o] >> 1)) >> _LEFT
+        short = (layer.delta[o] * LEFT() + (drawn[o] >> 1)) >> LEFT_BITS
         maps += [
             Map(f"clip_draw{n}", drawn, (o,), Draw(), doc="noise for stochastic rounding"),
             Map(f"clip_delta{n}", layer.delta, (o,), short, doc="clipped by the norm"),
         ]
     return maps
+
+
+def clip_batch_norm(
+    clip: BatchClip,
+    gathered: Iterable[tuple[Dense, tuple[Buffer, ...]]],
+    chosen: Callable[[str, tuple[int, ...]], Operand],
+) -> list[Map]:
+    """The Maps that find what is left of the gradient of a batch. `gathered`: of each layer, where
+    that of its weights is, and those of its numbers of one a row."""
+    numbers = list(zip(gathered, clip.shifts, strict=True))
+    tops: list[Map] = []
+    for (layer, (weights, *others)), finer in numbers:
+        o, j, n = layer.rows, layer.columns, layer.plan.number
+        top: Expr = largest(j, _magnitude(weights[o, j], finer))
+        for b in others:
+            top = maximum(top, _magnitude(b[o], finer))
+        rows = _rows(f"row_top{n}", layer, top, "largest number of a row")
+        tops += [rows, _alone(f"top{n}", largest(o, rows.dst[o]), f"largest of layer {n}")]
+    top = Const(0)
+    for m in tops[1::2]:
+        top = maximum(top, m.dst())
+    excess = maximum(length(top) - clip.bits, 0)
+    lost = _alone("lost", excess, "bits that are left out of numbers before they are squared")
+    squares: list[Map] = []
+    for (layer, (weights, *others)), finer in numbers:
+        o, j, n = layer.rows, layer.columns, layer.plan.number
+
+        def square(g: Expr, finer: int = finer) -> Expr:
+            half = (Const(1) << lost.dst()) >> 1
+            # Within these bounds anyway, which is not proven.
+            short = minimum((_magnitude(g, finer) + half) >> lost.dst(), 1 << clip.bits)
+            return short * short
+
+        row = total(j, square(weights[o, j]), sum((square(b[o]) for b in others), Const(0)))
+        rows = _rows(f"row_norm{n}", layer, row, "sum of the squares of a row")
+        part = total(o, rows.dst[o] >> (2 * clip.halves))
+        squares += [rows, _alone(f"norm{n}", part, f"of layer {n}, squared")]
+    norm = _alone(
+        "norm",
+        sum((m.dst() for m in squares[3::2]), squares[1].dst()),
+        "square of the norm of the gathered gradient",
+    )
+    root = root_shift(norm.dst())
+    right = clamp(root + lost.dst() + (clip.finer + clip.halves), Interval(0, 31))
+    limit = chosen("norms", clip.limits) if len(clip.limits) > 1 else clip.limits[0]
+    share = (reciprocal_root(norm.dst(), root) * limit) >> right
+    left = Map("left", LEFT, (), minimum(share, 1 << LEFT_BITS),
+               doc="min(1, clip_norm / |gradient|)")  # fmt: skip
+    return [*tops, lost, *squares, norm, left]
+
+
+def _magnitude(g: Expr, finer: int) -> Expr:
+    return maximum(maximum(g, 0 - g), 0) * (1 << finer)
+
+
+def _rows(name: str, layer: Dense, value: Expr, doc: str) -> Map:
+    """A number for each row of a layer."""
+    buffer = Buffer(name, (layer.plan.fan_out,), interval(value), doc=doc)
+    return Map(name, buffer, (layer.rows,), value, doc=doc)
+
+
+def _alone(name: str, value: Expr, doc: str) -> Map:
+    return Map(name, Buffer(name, (), interval(value), doc=doc), (), value, doc=doc)
 
 
 def _squares(layer: Dense, most: int) -> list[Map]:
@@ -75,7 +142,7 @@ def _squares(layer: Dense, most: int) -> list[Map]:
                                           1 << (2 * p.input.fraction))),
     ):  # fmt: skip
         doc = f"of layer {p.number}, squared"
-        sums.append(Map(name, Buffer(name, (), Interval(0, 2**32 - 1), doc=doc), (), value))
+        sums.append(Map(name, Buffer(name, (), _UINT32, doc=doc), (), value))
     (x, x_digits), (y, y_digits) = (_mantissa(m.dst()) for m in sums)
     factor, whole = p.norm.ratio
     shift = Const(whole + 24) - x_digits - y_digits

@@ -31,12 +31,16 @@ from nnhost.ir import (
 )
 from nnhost.optimizers import OPTIMIZERS, Moments, Parameter
 from nnhost.optimizers.base import GATHERED, GRADIENT, MOMENT, SLOT_TYPES, SQUARE, VELOCITY
-from nnhost.plan import COARSER, Adaptation, Decay, LayerPlan
+from nnhost.plan import COARSER, Decay, LayerPlan
 
 #: Odd multiples of the golden ratio spread one draw over the weights of a row (Weyl sequence).
 WEYL = 157
 #: In the names of inverse factors, between their side and their layer.
 INVERSE = "_inverse"
+#: What clipping by its norm leaves of the gradient, and how many fraction bits that has.
+LEFT_BITS = 15
+LEFT = Buffer("left", (), Interval(0, 1 << LEFT_BITS),
+              doc=f"share of the gradient, in 2^-{LEFT_BITS}")  # fmt: skip
 #: Words for how many numbers are drawn.
 COUNTS = {2: "two", 3: "three"}
 #: What slots are called in the generated C.
@@ -69,6 +73,11 @@ def decay_noise(draws: Buffer, row: Var, column: Var, decay: Decay) -> Expr:
     return noise(draws[row, 1], spread(column, bits), bits) << (decay.shift - bits)
 
 
+def slot_unit(plan: LayerPlan, name: str) -> str:
+    """What a slot's numbers are in, for people."""
+    return "codes of their squares" if name.endswith(SQUARE) else f"2^-{plan.slot_fraction}"
+
+
 def clipped(x: Expr, most: Operand | None) -> Expr:
     """x within -most..most, anywhere for None."""
     return x if most is None else minimum(maximum(x, 0 - wrap(most)), most)
@@ -78,7 +87,8 @@ def clipped(x: Expr, most: Operand | None) -> Expr:
 class Step:
     """An update in integers: (factor * x + noise) >> shift, with `extra` more fraction bits than
     the weight. `noise` has `shift` bits; momentum is `momentum` * 2^-shift. `clip`: the largest
-    magnitude of factor * x; `clip_sum`: of what is gathered over a batch; None for any."""
+    magnitude of factor * x; `clip_sum`: of what is gathered over a batch; None for any. `short`:
+    noise of `LEFT_BITS` bits for what is gathered and clipped by its norm; None if it is not."""
 
     factor: Expr
     x: Operand
@@ -88,6 +98,7 @@ class Step:
     momentum: Operand
     clip: Operand | None = None
     clip_sum: Operand | None = None
+    short: Expr | None = None
 
     @property
     def product(self) -> Expr:
@@ -107,6 +118,12 @@ class Step:
         if not self.extra:
             return v
         return (v + (self.noise >> (self.shift - self.extra))) >> self.extra
+
+    def clipped(self, g: Expr) -> Expr:
+        """What has been gathered over a batch, clipped by its norm and then by value."""
+        if self.short is not None:
+            g = (g * LEFT() + self.short) >> LEFT_BITS
+        return clipped(g, self.clip_sum)
 
     def of(
         self,
@@ -129,7 +146,7 @@ class Step:
             self.kept,
             self.decayed,
             self.narrow,
-            lambda g: clipped(g, self.clip_sum),
+            self.clipped,
         )
 
 
@@ -151,14 +168,13 @@ class Dense:
         """The buffers of a planned layer that reads `source`, with slots of such names."""
         n, shape = plan.number, (plan.fan_out, plan.fan_in)
         point = f"2^-{plan.weight_fraction}"
-        finer = f"2^-{plan.slot_fraction}"
 
         def state(name: str, dims: tuple[int, ...], doc: str, kind: Interval = INT16) -> Buffer:
             return Buffer(f"{name}{n}", dims, kind, "state", doc=doc)
 
         def slot(name: str, dims: tuple[int, ...], doc: str) -> Buffer:
-            unit = "codes of their squares" if name.endswith(SQUARE) else finer
-            return state(name, dims, f"{doc}, in {unit}", SLOT_TYPES[name.removeprefix("bias_")])
+            kind = SLOT_TYPES[name.removeprefix("bias_")]
+            return state(name, dims, f"{doc}, in {slot_unit(plan, name)}", kind)
 
         return cls(
             plan,
@@ -291,14 +307,14 @@ class Dense:
         first: Expr,
         last: Expr,
         shares: tuple[Operand, ...] = (),
+        by_norm: bool = False,
     ) -> list[Map]:
         """Learning rate times gradient into the optimizer, row by row. `chosen(name, factors)`: of
         the factors of the schedule's stages, the one that counts; a lone factor is it. `shares`:
-        of the newest gradient in the averages of an adaptive optimizer."""
+        of the newest gradient in the averages of an adaptive optimizer. `by_norm`: whether what is
+        gathered is clipped by its norm."""
         p, o, j, n = self.plan, self.rows, self.columns, self.plan.number
-        q = Var("q", 3 if p.adaptation else 2)
-        draws = Buffer(f"draws{n}", (p.fan_out, q.extent), UINT16,
-                       doc=f"{COUNTS[q.extent]} random numbers a row")  # fmt: skip
+        draws, draw = self.drawn()
         factor = Buffer(f"factor{n}", (p.fan_out,), INT16, doc="learning rate times delta, a row")
         rate = chosen("rates", p.rates)
         turned = self._turned()
@@ -308,15 +324,12 @@ class Dense:
         bits = p.product_shift
         maps = [
             *turned,
-            Map(f"draw{n}", draws, (o, q), Draw(), doc="noise for stochastic rounding"),
+            draw,
             Map(f"factor{n}", factor, (o,), scaled, doc="lr * delta"),
         ]
         if OPTIMIZERS[optimizer].decoupled:
             maps += [replace(m, when=last) for m in self.decays(draws, chosen)]
-        most = None
-        if p.clip:
-            most = p.clip[0] if p.adaptation else chosen(f"clips{n}", p.clip)
-        clips = (None, most) if p.gathers else (most, None)
+        clips = self.clips(chosen)
         inputs: tuple[Operand, Operand] = (self.source[j], 1 << p.input.fraction)
         if turned:
             inputs = (turned[0].dst[j], turned[0].dst[p.fan_in])
@@ -325,16 +338,38 @@ class Dense:
             (1, self.bias, (o,), p.fan_in, inputs[1]),
         ):
             random = noise(draws[o, 1], spread(column, bits), bits)
-            step = Step(factor[o], x, random, bits, p.extra, p.momentum, *clips)
+            short = self.short(draws, column) if by_norm else None
+            step = Step(factor[o], x, random, bits, p.extra, p.momentum, *clips, short)
             slots = tuple(pair[at] for pair in self.held)
             given = step.of(weight, slots, index, first, last)
-            if p.adaptation:
-                moments = self._moments(p.adaptation, draws, column, rate, shares)
-                if len(index) == 1 or OPTIMIZERS[optimizer].decoupled:
-                    moments = replace(moments, with_decay=lambda g: g)
-                given = replace(given, moments=moments)
-            maps += OPTIMIZERS[optimizer].update(given)
+            moments = self.moments(optimizer, draws, index, column, rate, shares)
+            maps += OPTIMIZERS[optimizer].update(replace(given, moments=moments))
         return maps
+
+    def drawn(self) -> tuple[Buffer, Map]:
+        """The random numbers of an update, and the Map that draws them."""
+        p, n = self.plan, self.plan.number
+        q = Var("q", 3 if p.adaptation else 2)
+        draws = Buffer(f"draws{n}", (p.fan_out, q.extent), UINT16,
+                       doc=f"{COUNTS[q.extent]} random numbers a row")  # fmt: skip
+        doc = "noise for stochastic rounding"
+        return draws, Map(f"draw{n}", draws, (self.rows, q), Draw(), doc=doc)
+
+    def clips(
+        self, chosen: Callable[[str, tuple[int, ...]], Operand]
+    ) -> tuple[Operand | None, Operand | None]:
+        """The largest magnitudes of a step and of what is gathered, None for any."""
+        p = self.plan
+        if not p.clip:
+            return None, None
+        most = p.clip[0] if p.adaptation else chosen(f"clips{p.number}", p.clip)
+        return (None, most) if p.gathers else (most, None)
+
+    def short(self, draws: Buffer, column: Operand) -> Expr:
+        """Random bits for what clipping by the norm leaves of a gradient. They are none of those
+        that round what comes after it."""
+        drawn = draws[self.rows, 1 if self.plan.adaptation else 0]
+        return noise(drawn, spread(column, LEFT_BITS), LEFT_BITS)
 
     def _turned(self) -> list[Map]:
         """Inputs, the bias's constant last, and deltas times the inverse factors, if it has any."""
@@ -366,16 +401,22 @@ class Dense:
                 doc="G^-1 delta"),
         ]  # fmt: skip
 
-    def _moments(
+    def moments(
         self,
-        a: Adaptation,
+        optimizer: str,
         draws: Buffer,
+        index: tuple[Var, ...],
         column: Operand,
         rate: Operand,
         shares: tuple[Operand, ...],
-    ) -> Moments:
-        """What an adaptive optimizer works with in a column of weights, or in the biases."""
+    ) -> Moments | None:
+        """What an adaptive optimizer works with in a column of weights, or in a tensor of one
+        number a row; None for others."""
         p, o, j = self.plan, self.rows, self.columns
+        a = p.adaptation
+        if a is None:
+            return None
+        decays = len(index) == 2 and not OPTIMIZERS[optimizer].decoupled
 
         def with_decay(g: Expr) -> Expr:
             weight = self.weight[o, j] - p.offset
@@ -396,7 +437,7 @@ class Dense:
         def random(bits: int) -> Expr:
             return noise(draws[o, 2], spread(column, bits), bits)
 
-        return Moments(shares, random, with_decay, change)
+        return Moments(shares, random, with_decay if decays else lambda g: g, change)
 
     def decays(self, draws: Buffer, chosen: Callable[[str, tuple[int, ...]], Operand]) -> list[Map]:
         """What an update takes from the weights, whatever their gradient; biases keep theirs."""

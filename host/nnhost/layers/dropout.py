@@ -6,6 +6,8 @@ times the share that is kept. Nothing then has to be scaled up, which would leav
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nnhost.activations import ACTIVATIONS
 from nnhost.ir import (
     INT16,
@@ -36,10 +38,11 @@ def no_training(name: str, flag: Buffer) -> Map:
 
 
 class Dropout:
-    """Dropout of a hidden layer's outputs `out`, of which `plan.keep` 256ths are kept."""
+    """Dropout of a hidden layer's outputs `out`, of which `plan.keep` 256ths are kept. `flag`: of
+    `training_flag`, or None where batches are learned from on their own and steps evaluate."""
 
-    def __init__(self, plan: LayerPlan, out: Buffer, flag: Buffer) -> None:
-        self.plan, self.out, self.training = plan, out, flag()
+    def __init__(self, plan: LayerPlan, out: Buffer, flag: Buffer | None) -> None:
+        self.plan, self.out, self.flag = plan, out, flag
         doc = f"which units of layer {plan.number} rest"
         self.chance = Buffer(f"chance{plan.number}", (plan.fan_out,), UINT16, doc=doc)
 
@@ -48,13 +51,24 @@ class Dropout:
 
     def forward(self) -> list[Map]:
         """Draw who rests, and let them rest; or, without training, scale all outputs."""
-        o, n, train = Var("o", self.plan.fan_out), self.plan.number, self.training
-        value = self.out[o]
-        scaled = rounded_shift(value * self.plan.keep, 8)
+        o, n = Var("o", self.plan.fan_out), self.plan.number
+        scaled = rounded_shift(self.out[o] * self.plan.keep, 8)
+        keep = Map(f"keep{n}", self.out, (o,), scaled, doc="none rests, all weigh less")
+        if self.flag is None:
+            return [keep]
+        train = self.flag()
         return [
-            Map(f"draw_chance{n}", self.chance, (o,), Draw(), train, doc="a number a unit"),
-            Map(f"drop{n}", self.out, (o,), self._kept(o, value), train, doc="some units rest"),
-            Map(f"keep{n}", self.out, (o,), scaled, eq(train, 0), doc="none rests, all weigh less"),
+            *(replace(m, when=train) for m in self.rest()),
+            replace(keep, when=eq(train, 0)),
+        ]
+
+    def rest(self) -> list[Map]:
+        """Draw who rests, and let them rest."""
+        o, n = Var("o", self.plan.fan_out), self.plan.number
+        kept = self._kept(o, self.out[o])
+        return [
+            Map(f"draw_chance{n}", self.chance, (o,), Draw(), doc="a number a unit"),
+            Map(f"drop{n}", self.out, (o,), kept, doc="some units rest"),
         ]
 
     def backward(self, delta: Buffer) -> list[Map]:
