@@ -95,8 +95,11 @@ def test_batch_norm_is_folded_into_the_weights():
     assert np.mean(logits.argmax(axis=1) == board) > 0.98
 
 
-def test_pulled_weights_contain_what_dropout_keeps():
-    overrides = ["net.dropout=[0.25, 0]", "net.hidden=[6, 5]", "net.activation=tanh"]
+@pytest.mark.parametrize(
+    "more", [[], ["net.batch_norm=true", "train.batch=8", "train.optimizer=adam"]]
+)
+def test_pulled_weights_contain_what_dropout_keeps(more):
+    overrides = ["net.dropout=[0.25, 0]", "net.hidden=[6, 5]", "net.activation=tanh", *more]
     network = prepare(load_project(examples_dir() / "iris", overrides))
     state = simulate(network.project, engine="native").state
     file = tensors(network, state)
