@@ -78,13 +78,14 @@ def _run(command: list[str], cwd: Path, **options: object) -> str:
 
 
 def _sources(
-    network: Network, board: boards.Board, folder: Path, edit: Edit
+    network: Network, board: boards.Board, folder: Path, edit: Edit, *more: Path
 ) -> tuple[list[str], list[str]]:
-    """Write the generated files, nn_net.c edited; return include options and C files."""
+    """Write the generated files, nn_net.c edited; return include options and C files, those of
+    `more` folders among them."""
     files_by_name = board_sources(network, board)
     write(files_by_name | {"nn_net.c": edit(files_by_name["nn_net.c"])}, folder)
     firmware = firmware_dir()
-    folders = [firmware / "core", *(firmware / "ports" / p for p in board.ports)]
+    folders = [firmware / "core", *(firmware / "ports" / p for p in board.ports), *more]
     if board.kernels in RULES:
         folders.append(firmware / "kernels" / board.kernels)
     called = files_by_name["nn_config.h"]
@@ -102,11 +103,17 @@ def _sources(
 
 def host(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
     """On this computer, under the sanitizers and all warnings."""
-    includes, files = _sources(network, boards.get("host"), folder, edit)
+    firmware = compile_host(network, folder, edit)
+    return parse(_run([str(firmware)], folder, stdin=subprocess.DEVNULL))
+
+
+def compile_host(network: Network, folder: Path, edit: Edit = _as_is, *more: Path) -> Path:
+    """The program of that, with the C in `more` folders."""
+    includes, files = _sources(network, boards.get("host"), folder, edit, *more)
     flags = ["-std=gnu99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror",
              "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
     _run(["gcc", *flags, *includes, *files, "-o", "firmware"], folder)
-    return parse(_run([str(folder / "firmware")], folder, stdin=subprocess.DEVNULL))
+    return folder / "firmware"
 
 
 def mcs51(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:

@@ -1,9 +1,29 @@
 /*
- * The store of an STC: pages of 512 bytes of its EEPROM, which is flash, by the commands of IAP.
- * The core stands still while one is carried out.
+ * The store of an STC8: pages of 512 bytes of its EEPROM, which is flash, by the commands of IAP
+ * (STC8A data sheet, "EEPROM"). The core stands still while one is carried out.
  */
 #include "nn_pages.h"
-#include "nn_iap.h"
+
+__sfr __at(0xC2) IAP_DATA;
+__sfr __at(0xC3) IAP_ADDRH;
+__sfr __at(0xC4) IAP_ADDRL;
+__sfr __at(0xC5) IAP_CMD;
+__sfr __at(0xC6) IAP_TRIG;
+__sfr __at(0xC7) IAP_CONTR;
+
+#define TRIGGER_1 0x5AU
+#define TRIGGER_2 0xA5U
+
+/* Enabled, with the waits that the flash takes at this clock. */
+#if NN_CLOCK_HZ > 24000000UL
+#define IAP_ON 0x80U
+#elif NN_CLOCK_HZ > 20000000UL
+#define IAP_ON 0x81U
+#elif NN_CLOCK_HZ > 12000000UL
+#define IAP_ON 0x82U
+#else
+#define IAP_ON 0x83U
+#endif
 
 #define READ 1U
 #define PROGRAM 2U
