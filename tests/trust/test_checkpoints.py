@@ -23,7 +23,8 @@ from nnhost.project import load_project
 from nnhost.run.store import STORE, bring_up, changes_of, drop_store, ucsim_memory
 
 HERE = Path(__file__).parent
-STORES = [name for name, board in BOARDS.items() if board.store]
+#: One board for each kind of store.
+STORES = {board.store.ports: name for name, board in BOARDS.items() if board.store}
 
 
 def keeping(network: Network, every: int) -> Network:
@@ -112,7 +113,7 @@ def test_nothing_is_generated_for_those_who_keep_nothing() -> None:
         assert "NN_CHECKPOINT 9U" in board_sources(keeping(network, 9), board)["nn_config.h"]
 
 
-@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("name", STORES.values())
 def test_the_code_of_a_store_compiles(name: str, tmp_path: Path) -> None:
     """That of real chips, too, which nothing here can run."""
     board: Board = BOARDS[name]
