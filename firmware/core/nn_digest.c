@@ -4,6 +4,7 @@
 #include "nn_crc.h"
 #include "nn_map.h"
 #include "nn_net.h"
+#include "nn_port.h"
 
 #define SLICES 256U
 #define STEPS_A_SLICE 8U
@@ -34,3 +35,23 @@ uint16_t nn_digest_trace(void) {
     nn_map_open(nn_trace_map, 0U);
     return nn_map_crc(NN_TRACE_BYTES);
 }
+
+#if NN_HEALTH
+#define MOST_AT_ONCE 0x8000UL
+
+uint16_t nn_digest_image(void) {
+    uint8_t i;
+    nn_crc_begin(NN_CRC_START);
+    for (i = 0U; i < NN_PORT_PARTS; i++) {
+        const uint8_t *at = nn_port_image[i].at;
+        uint32_t left = nn_port_image[i].size;
+        while (left != 0U) {
+            const uint32_t size = (left < MOST_AT_ONCE) ? left : MOST_AT_ONCE;
+            nn_crc_add(at, (uint16_t)size);
+            at += size;
+            left -= size;
+        }
+    }
+    return nn_crc_value();
+}
+#endif

@@ -16,4 +16,7 @@ uint16_t nn_digest_slice(uint16_t step);
 /* CRC of the last forward pass: hidden activations, then logits. */
 uint16_t nn_digest_trace(void);
 
+/* CRC of all that was flashed, where NN_HEALTH is 1. */
+uint16_t nn_digest_image(void);
+
 #endif

@@ -284,6 +284,21 @@ static uint8_t read_state(void) {
     return size;
 }
 
+#if NN_HEALTH
+/* What some boards can tell besides; its size. The image does not change: it is read once. */
+static uint8_t put_health(NN_XDATA uint8_t *to) {
+    static NN_XDATA uint8_t known;
+    static NN_XDATA uint16_t image;
+    if (known == 0U) {
+        image = nn_digest_image();
+        known = 1U;
+    }
+    put32(to, nn_port_fault());
+    put16(to + 4, image);
+    return 6U;
+}
+#endif
+
 static uint8_t verify(void) {
     reply[AT_TYPE] = NN_MSG_STATE;
     put32(reply + AT_PAYLOAD + NN_MSG_STATE_STEP, nn_train_steps);
@@ -293,9 +308,8 @@ static uint8_t verify(void) {
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_REPEATED, repeated);
     put32(reply + AT_PAYLOAD + NN_MSG_STATE_SPENT, spent);
     put16(reply + AT_PAYLOAD + NN_MSG_STATE_STACK, nn_port_stack());
-#if NN_FAULTS
-    put32(reply + AT_PAYLOAD + NN_MSG_STATE_SIZE, nn_port_fault());
-    return (uint8_t)(NN_MSG_STATE_SIZE + 4U);
+#if NN_HEALTH
+    return (uint8_t)(NN_MSG_STATE_SIZE + put_health(reply + AT_PAYLOAD + NN_MSG_STATE_SIZE));
 #else
     return NN_MSG_STATE_SIZE;
 #endif

@@ -44,8 +44,16 @@ uint8_t nn_port_overrun(void);
 /* Why the chip started last: NN_CAUSE_ of nn_messages.h. */
 uint8_t nn_port_cause(void);
 
-/* Where it was when a fault or a watchdog made it start again; 0: nowhere. If NN_FAULTS. */
+/* Where NN_HEALTH is 1: where it was when a fault or a watchdog made it start again; 0: nowhere. */
 uint32_t nn_port_fault(void);
+
+/* And all that was flashed, in NN_PORT_PARTS parts. */
+typedef struct {
+    const uint8_t *at;
+    uint32_t size;
+} nn_part_t;
+#define NN_PORT_PARTS 2U
+extern const nn_part_t nn_port_image[NN_PORT_PARTS];
 
 /* Resets the chip, after the last byte has left the UART; also of a virtual board. */
 void nn_port_reset(void);

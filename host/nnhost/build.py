@@ -56,6 +56,8 @@ class Built:
     flash_limit: int
     ram: dict[str, int]
     ram_limit: dict[str, int]
+    unproven: str = ""
+    """why a real board that was flashed could not be asked what it runs"""
 
 
 def build(project: Project, board: Board) -> Built:

@@ -202,7 +202,7 @@ def doctor(settings: Settings) -> int:
 def build(settings: Settings, board: str | None) -> None:
     """Compile the net for the board; show what it takes."""
     from nnhost.build import build as make
-    from nnhost.cost import Cost, cost
+    from nnhost.cost import Cost, check_watchdog, cost
     from nnhost.generate import prepare
 
     project = settings.project()
@@ -212,6 +212,7 @@ def build(settings: Settings, board: str | None) -> None:
         built = make(project, record)
         network = prepare(project)
         found, kept = cost(network, record, built.image), network.checkpoints(record)
+        check_watchdog(record, found)
     if settings.json:
         costs = vars(found) if found else dict.fromkeys(f.name for f in fields(Cost))
         checkpoints = {"checkpoints": kept.event() if kept else None}
@@ -246,9 +247,12 @@ def flash(settings: Settings, board: str | None, port: str | None) -> None:
     with _working(settings, f"flashing {record.name}"):
         built = put(project, record, port)
     if settings.json:
-        emit(_built("flashed", record, built), sys.stdout)
+        emit(_built("flashed", record, built) | {"unproven": built.unproven or None}, sys.stdout)
     else:
-        click.echo(f"{record.name} runs program {built.program:08X}: nnhost watch")
+        runs = f"{record.name} runs program {built.program:08X}"
+        if built.unproven:
+            runs = f"{record.name} is flashed, but was not asked what it runs: {built.unproven}"
+        click.echo(f"{runs}: nnhost watch")
 
 
 @verbs.command(

@@ -19,7 +19,7 @@ import numpy as np
 from nnhost.boards import Board, objdump
 from nnhost.curvature import curvature_of
 from nnhost.emit_c import c_name
-from nnhost.errors import NnhostError
+from nnhost.errors import CapacityError, NnhostError
 from nnhost.files import write_atomically
 from nnhost.generate import Network, Target
 from nnhost.ir import Buffer
@@ -39,6 +39,10 @@ PASSES = 32
 _AROUND = {"mcs51": (135, 7), "cortex-m": (40, 6)}
 #: Clocks of a machine cycle.
 _CLOCKS = 12
+#: And of an instruction of a Cortex-M, at most, on the average: slow flash included.
+_CLOCKS_AN_INSTRUCTION = 4
+#: The longest step, which closes a batch or opens an epoch, in means.
+_LONGEST = 4
 
 _State = dict[Buffer, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]
 
@@ -54,6 +58,20 @@ class Cost:
     per_step: int
     forward: int
     steps_per_s: float | None
+
+
+def check_watchdog(board: Board, found: Cost | None) -> None:
+    """Raise `CapacityError` if a training step may take longer than the board's watchdog allows."""
+    if found is None or not board.watchdog:
+        return
+    clocks = _CLOCKS if found.unit == "cycles" else _CLOCKS_AN_INSTRUCTION
+    seconds = found.per_step * clocks / board.clock
+    if _LONGEST * seconds * 1000 > board.watchdog:
+        raise CapacityError(
+            f"{board.name}: a training step of {seconds:.1f} s, perhaps longer now and then, "
+            f"is too long for its watchdog, which allows {board.watchdog / 1000:.0f} s",
+            help="make the net smaller, or take a faster board (nnhost boards)",
+        )
 
 
 def cost(network: Network, board: Board, image: Path) -> Cost | None:

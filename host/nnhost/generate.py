@@ -56,8 +56,8 @@ class Target:
     where there is one RAM; `schedule`: whether the board finds its own rows; `kernels`: the
     instruction set whose kernels are used, "" for portable C alone; `writer` writes the Maps;
     `external`: bytes of xdata that the core leaves if the instruction set has passes, else 0;
-    `watchdog`: ms, or 0; `faults`: whether the chip's exceptions are caught; `checkpoints`: those
-    that the board makes by itself, if any."""
+    `watchdog`: ms, or 0; `health`: whether the port tells where a fault struck and what is in
+    flash; `checkpoints`: those that the board makes by itself, if any."""
 
     name: str
     payload: int
@@ -72,7 +72,7 @@ class Target:
     external: int = 0
     window: int = 1
     watchdog: int = 0
-    faults: bool = False
+    health: bool = False
     checkpoints: Checkpoints | None = None
 
     @classmethod
@@ -85,7 +85,7 @@ class Target:
             standalone, standalone, used,
             external=max(0, external - board.window * board.payload - board.answer - CORE_XDATA),
             window=board.window,
-            watchdog=board.watchdog, faults=board.family == "cortex-m",
+            watchdog=board.watchdog, health=board.family == "cortex-m",
         )  # fmt: skip
 
     @property
@@ -292,8 +292,8 @@ def config_file(
     ]
     if target.watchdog:
         defines.append(("NN_WATCHDOG_MS", f"{target.watchdog}UL", "that a request may take"))
-    if target.faults:
-        defines.append(("NN_FAULTS", "1", "exceptions are caught, and where they struck is told"))
+    if target.health:
+        defines.append(("NN_HEALTH", "1", "tells where a fault struck, and what is in flash"))
     if planes:
         defines += [
             ("NN_PLANES", f"{planes.planes}", "of parameters and slots"),

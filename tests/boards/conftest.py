@@ -46,7 +46,7 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
             f"#define NN_CLOCK_HZ {board.clock}UL\n"
             f"#define NN_KERNELS 0\n"
             f"#define NN_WATCHDOG_MS {WATCHDOG_MS}UL\n"
-            f"#define NN_FAULTS {int(board.family == 'cortex-m')}\n"
+            f"#define NN_HEALTH {int(board.family == 'cortex-m')}\n"
         )
         (generated / "nn_messages.h").write_text(messages_header())
         (generated / "nn_program.h").write_text("#define NN_PROGRAM 0xEC400001UL\n")

@@ -11,15 +11,18 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from serial.tools import list_ports
 
 from nnhost import saved
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built
 from nnhost.errors import DeviceError
+from nnhost.paths import examples_dir
+from nnhost.project import load_project
 from nnhost.run import boards as run_boards
 from nnhost.run import flash_image, open_board
 from nnhost.run import line as run_line
-from nnhost.run.boards import board_folder
+from nnhost.run.boards import board_folder, flash
 from nnhost.run.virtual import power_on
 
 from .conftest import greeting, receive, running
@@ -245,3 +248,17 @@ def test_a_missing_simulator(
     with pytest.raises(DeviceError, match="simstc8 needs ") as caught:
         open_board(tmp_path, board)
     assert caught.value.help.startswith("sudo apt-get install ")
+
+
+@pytest.mark.parametrize(
+    ("delivery", "why"), [("flash", "it trains by itself"), ("stream", "no serial port leads to")]
+)
+def test_a_real_board_that_cannot_be_asked_what_it_runs(
+    delivery: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Built(tmp_path / "firmware.elf", 1, 1, 1, {}, {})
+    monkeypatch.setattr(run_boards, "build", lambda *_: built)
+    monkeypatch.setattr(run_boards, "upload", lambda *_: built)
+    monkeypatch.setattr(list_ports, "comports", list)
+    project = load_project(examples_dir() / "iris", [f'data.delivery="{delivery}"'])
+    assert why in flash(project, BOARDS["disco-f100rb"]).unproven

@@ -6,17 +6,20 @@ The mischief is put into the generated C, where `nn_backward` begins.
 from __future__ import annotations
 
 import re
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nnhost.boards import get
-from nnhost.build import compile_firmware, platformio_ini
+from nnhost.build import Built, compile_firmware, platformio_ini
 from nnhost.errors import DeviceError
 from nnhost.generate import board_sources, prepare
 from nnhost.paths import examples_dir, firmware_dir
 from nnhost.project import Project, load_project
-from nnhost.run.boards import flash_image, open_board
+from nnhost.run.boards import flash_image, open_board, prove
+from nnhost.run.virtual import power_on
 from nnhost.simulation import simulate
 from nnhost.twin import Twin
 
@@ -41,7 +44,9 @@ static uint32_t deep(volatile uint32_t x) { return (x != 0U) ? deep(x) + x : x; 
 """
 
 
-def board_with(mischief: str, name: str, folder: Path, declared: str = DECLARED) -> Project:
+def board_with(
+    mischief: str, name: str, folder: Path, declared: str = DECLARED
+) -> tuple[Project, Built]:
     """The iris project with a board of that name flashed; its watchdog waits for a second."""
     (folder / "nn.toml").write_text((examples_dir() / "iris" / "nn.toml").read_text())
     (folder / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
@@ -55,7 +60,19 @@ def board_with(mischief: str, name: str, folder: Path, declared: str = DECLARED)
     files["nn_config.h"] = re.sub(r"(WATCHDOG_MS) \d+", r"\1 1000", files["nn_config.h"])
     built = compile_firmware(folder, board, files=files)
     flash_image(folder, board, built.image)
-    return project
+    return project, built
+
+
+def damaged(image: Path) -> Path:
+    """An image in which a bit is wrong where nobody looks: in the vector of an exception that does
+    not exist."""
+    elf = bytearray(image.read_bytes())
+    (headers,) = struct.unpack_from("<I", elf, 28)
+    (code,) = struct.unpack_from("<I", elf, headers + 4)
+    elf[code + 4 * 8] ^= 1
+    wrong = image.with_name("damaged.elf")
+    wrong.write_bytes(elf)
+    return wrong
 
 
 def train(project: Project, name: str, steps: int, told: list[str]) -> str | None:
@@ -82,7 +99,7 @@ def test_a_board_that_stumbles_says_why_and_goes_on_exact_until_its_stack_runs_o
 ) -> None:
     declared = DECLARED + ENDLESS * (mischief == DEEP)
     more = OVERRUN % LAST[get(name).family]
-    project = board_with(f"{mischief} {more}", name, tmp_path, declared)
+    project, built = board_with(f"{mischief} {more}", name, tmp_path, declared)
 
     told: list[str] = []
     assert train(project, name, RUNS_OUT, told) == simulate(project, steps=RUNS_OUT).digest
@@ -93,3 +110,11 @@ def test_a_board_that_stumbles_says_why_and_goes_on_exact_until_its_stack_runs_o
         train(project, name, RUNS_OUT + 2, told)
     assert "switch it off" in raised.value.help
     assert len(told) == 2
+
+    board = get(name)
+    prove(board, built, power_on(board, built.image))
+    if board.family == "cortex-m":
+        with pytest.raises(DeviceError, match=f"the flash of {name} has digest"):
+            prove(board, built, power_on(board, damaged(built.image)))
+    with pytest.raises(DeviceError, match="runs program"):
+        prove(board, replace(built, program=1), power_on(board, built.image))

@@ -11,6 +11,7 @@ import pytest
 
 from nnhost import bench, boards, build, cost, project
 from nnhost.emit_c import c_name
+from nnhost.errors import CapacityError
 from nnhost.generate import Network, Target, prepare
 from nnhost.machine import UnknownCode, thumb
 from nnhost.machine.mcs51 import Mcs51
@@ -150,3 +151,19 @@ def test_a_function_that_does_not_end_is_given_up(
     with pytest.raises(UnknownCode, match="main does not come to an end"):
         machine.call("main")
     assert network.program
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "least"),
+    [
+        ("disco-f100rb", "instructions", 5_000_000),  # 4 clocks each, at 8 MHz: 2.5 s of 10
+        ("stc8a8k64", "cycles", 2_000_000),  # 12 clocks each, at 24 MHz: 1 s of 4
+        ("stc89c52rc", "cycles", 2_073_600),  # at 11.0592 MHz: 2.25 s of 9
+    ],
+)
+def test_a_step_too_long_for_the_watchdog_is_refused(name: str, unit: str, least: int) -> None:
+    board = boards.get(name)
+    cost.check_watchdog(board, cost.Cost(unit, least, 1, None))
+    with pytest.raises(CapacityError, match="too long for its watchdog"):
+        cost.check_watchdog(board, cost.Cost(unit, least + 1, 1, None))
+    cost.check_watchdog(boards.get("sim8052"), cost.Cost(unit, 10**9, 1, None))

@@ -16,13 +16,16 @@
 #define AIRCR NN_REGISTER(0xE000ED0CUL)
 #define AIRCR_RESET 0x05FA0004UL /* SYSRESETREQ, with its key */
 
+extern const uint8_t nn_text[];
 extern const uint32_t nn_data_load[];
 extern uint32_t nn_data[];
 extern uint32_t nn_bss[];
 extern uint32_t nn_stack[];
 extern uint32_t nn_stack_end[];
 
-/* Not variables: their addresses are numbers of words. */
+/* Not variables: their addresses are numbers of bytes and words. */
+extern const uint8_t nn_text_bytes[];
+extern const uint8_t nn_data_bytes[];
 extern uint32_t nn_data_words[];
 extern uint32_t nn_bss_words[];
 
@@ -85,6 +88,11 @@ __attribute__((naked)) static void catch (void) {
                    "bl note_exception\n\t"
                    ".ltorg");
 }
+
+const nn_part_t nn_port_image[NN_PORT_PARTS] = {
+    {nn_text, (uint32_t)nn_text_bytes},
+    {(const uint8_t *)nn_data_load, (uint32_t)nn_data_bytes},
+};
 
 __attribute__((section(".vectors"), used)) static const nn_vectors_t vectors = {
     nn_stack_end,

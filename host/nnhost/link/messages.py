@@ -279,7 +279,7 @@ class State(Message, number=0x89):
     repeated: U16  # requests seen again and answered from memory
     spent: U32  # by its clock, in steps counted and Evaluate's forward passes (modulo 2^32)
     stack: U16  # most bytes of it in use since the start
-    fault: Rest = b""  # U32: where it was when FAULT or WATCHDOG struck, if it knows
+    health: Rest = b""  # U32 where FAULT or WATCHDOG struck, U16 digest of the image; or nothing
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ class Session:
         """Why the board started last, in words; "" if it does not tell."""
         told = _CAUSES.get(self.welcome.cause, "")
         if self.welcome.cause in (Cause.WATCHDOG, Cause.FAULT):
-            at = int.from_bytes(self.verify().fault[:4], "little")
+            at = int.from_bytes(self.verify().health[:4], "little")
             told += f", at 0x{at:08x}" if at else ""
         return told
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nnhost.boards import Memory
+from nnhost.link.digest import crc16
 from nnhost.machine import UnknownCode
 
 _OUTSIDE = 0xFFFF_FFFE
@@ -86,6 +87,22 @@ _MEMORY = re.compile(r"\[(\w+)(?:, (#?[-\w]+)(?:, lsl #(\d))?)?\](!)?(?:, #(-?\w
 _Run = Callable[[list[int]], tuple[int, int]]
 
 
+def image_digest(elf: bytes) -> int:
+    """The digest that a board tells of its flash: of what an ELF file loads, by address."""
+    parts = sorted((physical, data) for _, physical, data in _segments(elf) if data)
+    return crc16(b"".join(data for _, data in parts))
+
+
+def _segments(elf: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """What an ELF file loads: where it is used, where it is flashed, and its bytes."""
+    (at,) = struct.unpack_from("<I", elf, 28)
+    each, number = struct.unpack_from("<HH", elf, 42)
+    for header in range(at, at + each * number, each):
+        kind, offset, virtual, physical, size = struct.unpack_from("<5I", elf, header)
+        if kind == 1:
+            yield virtual, physical, elf[offset : offset + size]
+
+
 class Thumb:
     """A firmware: `memory` is RAM from `origin` on, `flash` what lies there."""
 
@@ -109,15 +126,12 @@ class Thumb:
 
     def _load(self, elf: bytes) -> None:
         """The segments of an ELF file."""
-        (at,) = struct.unpack_from("<I", elf, 28)
-        each, number = struct.unpack_from("<HH", elf, 42)
-        for header in range(at, at + each * number, each):
-            kind, offset, address, _, size = struct.unpack_from("<5I", elf, header)
-            if kind == 1 and self.origin <= address < self.origin + len(self.memory):
+        for address, _, data in _segments(elf):
+            if self.origin <= address < self.origin + len(self.memory):
                 begin = address - self.origin
-                self.memory[begin : begin + size] = elf[offset : offset + size]
-            elif kind == 1 and size:
-                self.flash_origin, self.flash = address, elf[offset : offset + size]
+                self.memory[begin : begin + len(data)] = data
+            elif data:
+                self.flash_origin, self.flash = address, data
 
     def call(self, name: str, *arguments: int) -> int:
         """The instructions from the start of a function to its return."""

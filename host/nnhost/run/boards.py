@@ -10,17 +10,22 @@ import fcntl
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from nnhost import saved
 from nnhost.boards import Board
 from nnhost.build import Built, build, keeps, upload
-from nnhost.errors import DeviceError
+from nnhost.cost import check_watchdog, cost
+from nnhost.errors import DeviceError, LostError
 from nnhost.files import write_atomically
+from nnhost.generate import prepare
 from nnhost.link.frames import Frame, encode
 from nnhost.link.messages import Hello
+from nnhost.link.session import Session
 from nnhost.link.transport import Transport
+from nnhost.machine.thumb import image_digest
 from nnhost.project import Project
 from nnhost.run.serial_port import Seen, open_serial
 from nnhost.run.store import STORE, drop_store
@@ -28,6 +33,8 @@ from nnhost.run.virtual import power_on
 
 #: Seconds within which a board must give a sign of life after it was flashed.
 _BOOT = 10.0
+#: Bytes of State.health where there is any.
+_HEALTH = 6
 
 
 def board_folder(root: Path, board: Board) -> Path:
@@ -83,13 +90,47 @@ def _claimed(root: Path, board: Board) -> int:
 def flash(project: Project, board: Board, port: str | None = None) -> Built:
     """Build, then put the firmware on the board; on `port`, if it is a real one.
 
-    Raises `NnhostError` as `build` does, and `DeviceError` if the board cannot be flashed.
+    A real board is asked afterwards what it runs, if it can be: `Built.unproven` says why not.
+    Raises `NnhostError` as `build` does, and `DeviceError` if the board cannot be flashed, or runs
+    something else.
     """
     if board.official:
-        return upload(project, board, port)
+        image = build(project, board).image
+        check_watchdog(board, cost(prepare(project), board, image))
+        built = upload(project, board, port)
+        if project.data.delivery == "flash":
+            return replace(built, unproven="it trains by itself")
+        try:  # an 8051 is flashed through the port of its link
+            line = open_serial(board, port if board.family == "mcs51" else None)
+        except DeviceError as error:
+            return replace(built, unproven=error.message)
+        prove(board, built, line)
+        return built
     built = build(project, board)
     flash_image(project.root, board, built.image)
     return built
+
+
+def prove(board: Board, built: Built, line: Transport) -> None:
+    """See that the board at the end of the line runs what was built, and, where it can tell, that
+    all of it is in its flash. Raises `DeviceError` if not."""
+    with Session(line) as session:
+        try:
+            session.hello(_BOOT)
+        except LostError as error:
+            raise DeviceError(
+                f"{board.name} is flashed but says nothing for {_BOOT:.0f} seconds",
+                help=f"reset it, and check the serial line ({board.runner.wiring}); {error.help}",
+            ) from None
+        session.expect(built.program, board.name)
+        health = session.verify().health
+    if len(health) >= _HEALTH:
+        told, right = int.from_bytes(health[4:6], "little"), image_digest(built.image.read_bytes())
+        if told != right:
+            raise DeviceError(
+                f"the flash of {board.name} has digest {told:04X}, the image {right:04X}",
+                help="flash it again; if that does not help, its flash is worn or damaged",
+            )
 
 
 def flash_image(root: Path, board: Board, image: Path) -> None:

@@ -6,7 +6,7 @@
 #include "nn_port.h"
 
 /* Where it was when a fault struck, and F: what no chip can execute. */
-#if NN_FAULTS
+#if NN_HEALTH
 #define FAULT nn_port_fault()
 #define FAIL() __builtin_trap()
 #else
