@@ -87,7 +87,12 @@ def check_needs(root: Path, board: Board) -> None:
     """Raise `NnhostError` if building for the board in the project `root` cannot work."""
     for need in [*missing_packages(), *board.missing_tools()]:
         raise NnhostError(f"{board.name} needs {need.name}, which is missing", help=need.cure)
-    _firmware(root)
+    for path in (root.resolve(), _firmware(root).resolve()):
+        if "$" in str(path):
+            raise NnhostError(
+                f"{path}: PlatformIO takes what follows the $ for a variable",
+                help="move it to a folder without a $ in its path",
+            )
 
 
 def _firmware(root: Path) -> Path:

@@ -628,8 +628,17 @@ def _failed(settings: Settings, message: str, help: str, code: int) -> int:
     _complain(message, help)
     if settings.json:
         event = {"event": "error", "message": message, "help": help, "exit_code": code}
-        emit(event, sys.stdout)
+        try:
+            emit(event, sys.stdout)
+        except OSError:
+            _mute()
     return code
+
+
+def _mute() -> None:
+    """Nobody reads standard output, or its disk is full. Python would complain at the end, when it
+    writes what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str], settings: Settings) -> int:
@@ -647,8 +656,7 @@ def _run(arguments: Sequence[str], settings: Settings) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _failed(settings, "interrupted", "", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read has enough. Python would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()  # whoever read has enough
         return 1
     except Exception as error:
         if settings.debug:

@@ -16,15 +16,20 @@ from time import monotonic
 import pytest
 
 from nnhost import build as building
+from nnhost import saved
 from nnhost.apart import apart
 from nnhost.boards import BOARDS, Board
 from nnhost.build import Built, build, check_needs, compile_firmware, platformio_ini
 from nnhost.errors import DeviceError, NnhostError
 from nnhost.link import Session
 from nnhost.paths import examples_dir, firmware_dir
-from nnhost.project import load_project
+from nnhost.project import create_project, load_project
 from nnhost.run import flash, open_board
+from nnhost.run.boards import board_folder
 from nnhost.run.virtual import power_on
+from nnhost.simulation import simulate
+from nnhost.view import View
+from nnhost.watch import watch
 
 from .conftest import counted, greeting, make_project, receive
 
@@ -273,11 +278,30 @@ def test_pio_by_hand(xor_project: Path) -> None:
     assert environments == set(BOARDS)
 
 
-def test_a_path_may_hold_quotes(tmp_path: Path) -> None:
-    root = make_project(tmp_path / 'it\'s "mine"')
+#: What shells, configparser and SCons might take for more than letters.
+ODD = 'it\'s "mine", naïve 中 (1) `id`;& %s #x'
+
+
+def test_a_path_may_hold_anything(tmp_path: Path) -> None:
+    root = make_project(tmp_path / ODD)
     board = BOARDS["host"]
     assert compile_firmware(root, board, ["--target", "upload"]).image.exists()
     assert (root / ".nnhost" / "host" / "flash.json").exists()
+
+
+def test_a_net_is_trained_wherever_it_lies(tmp_path: Path) -> None:
+    root, board = tmp_path / ODD, BOARDS["qemu-m3"]
+    create_project(root, "xor", board.name, platformio_ini(str(firmware_dir())))
+    project = load_project(root)
+    flash(project, board)
+    assert watch(project, board, View(), steps=40).digest == simulate(project, steps=40).digest
+    assert saved.load(board_folder(root, board)) is not None
+
+
+def test_a_path_with_a_dollar_is_refused(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "$HOME")
+    with pytest.raises(NnhostError, match="takes what follows the \\$ for a variable"):
+        check_needs(root, BOARDS["host"])
 
 
 def test_help_names_no_folder_that_is_gone(

@@ -215,6 +215,15 @@ def test_a_reader_that_has_enough_is_no_error(folder):
         assert process.wait(30) == 1
 
 
+def test_a_full_disk_is_an_error_in_two_lines(folder):
+    command = [sys.executable, "-m", "nnhost", "boards", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: [Errno 28] No space left on device\nhelp: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_help_is_quick_because_it_imports_little() -> None:
     code = "import sys; from nnhost.cli import main\n" \
         "try: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"  # fmt: skip

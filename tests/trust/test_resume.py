@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import resource
 from dataclasses import replace
+from itertools import count
 
-import numpy as np
 import pytest
 
 from nnhost import files, saved
@@ -211,22 +213,57 @@ def test_without_a_run_to_resume_one_begins(wide, run):
     assert told == []
 
 
-@pytest.mark.parametrize("number", [28, 5])  # ENOSPC, EIO
-def test_a_disk_that_fails_stops_the_run_and_spoils_nothing(
-    wide, world, run, folder, monkeypatch, number
+def test_a_disk_that_fails_anywhere_stops_the_run_and_spoils_nothing(
+    wide, world, run, folder, monkeypatch
 ):
+    """Each of the operations of a run fails once: none but the last run comes to its end."""
     run(steps=10)
-    before = saved.load(folder)
+    begun = (folder / saved.NAME).read_bytes()
 
-    def fail(descriptor):
-        raise OSError(number, files.os.strerror(number))
+    def failing(function):
+        def call(*arguments, **options):
+            if next(calls) == stage:
+                raise OSError(number, files.os.strerror(number))
+            return function(*arguments, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", fail)
-        with pytest.raises(NnhostError, match=files.os.strerror(number)):
+        return call
+
+    stage, ended = -1, False
+    while not ended:
+        stage += 1
+        number = (errno.ENOSPC, errno.EIO)[stage % 2]
+        saved.drop(folder)
+        (folder / saved.NAME).write_bytes(begun)
+        world.restart()
+        calls = count()
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "fsync", failing(files.os.fsync))
+            for name in ("replace", "mkdir"):
+                patch.setattr(files.Path, name, failing(getattr(files.Path, name)))
+            try:
+                run(resume=True)
+                ended = True
+            except NnhostError as error:
+                assert files.os.strerror(number) in error.message
+        kept = saved.load(folder)
+        assert kept.step >= 10
+        assert kept.state == wide.reference(kept.step).state
+        assert not list(folder.glob(".*"))  # nor is anything left behind
+        same(run(resume=True)[0], wide)
+    assert stage > 20
+
+
+def test_a_full_disk_stops_the_run(wide, world, run, folder):
+    """Refused by the system itself, in the middle of a file."""
+    run(steps=10)
+    before = (folder / saved.NAME).read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limit[1]))
+    try:
+        with pytest.raises(NnhostError, match="File too large"):
             run(resume=True)
-    after = saved.load(folder)
-    assert (after.step, after.state) == (before.step, before.state)
-    assert np.array_equal(after.losses, before.losses)
-    assert not list(folder.glob(".*"))  # nor is anything left behind
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (folder / saved.NAME).read_bytes() == before
+    assert not list(folder.glob(".*"))
     same(run(resume=True)[0], wide)
