@@ -498,13 +498,13 @@ def declaration(b: Buffer, space: str) -> str:
     return f"{prefix}{b.c_type} {c_name(b)}{dims}"
 
 
-def table_definition(b: Buffer) -> list[str]:
+def table_definition(b: Buffer, shared: str = "static ") -> list[str]:
     """A constant table, eight to sixteen entries a line."""
     width = 16 if type_bytes(b.c_type) == 1 else 10
     about = [f"/* {b.doc} */"] if b.doc else []
     values = [literal(v, b.c_type) for v in b.values]
     rows = [", ".join(values[i : i + width]) + "," for i in range(0, len(values), width)]
-    head = f"static NN_CODE const {b.c_type} {c_name(b)}[{b.size}] = {{"
+    head = f"{shared}NN_CODE const {b.c_type} {c_name(b)}[{b.size}] = {{"
     return [*about, head, *(_INDENT + r for r in rows), "};", ""]
 
 

@@ -449,7 +449,7 @@ def net_file(plan: Plan, program: Program, target: Target, memory: MemoryPlan) -
     lines.append("")
     for b in part.buffers:
         if b.role == "table":
-            lines += table_definition(b)
+            lines += table_definition(b, "" if b in known else "static ")
     if planes:
         lines += tables(planes)
     for name, count, rows, _ in _segments(program, planes):

@@ -332,7 +332,10 @@ def test_what_is_a_pass() -> None:
     assert all(p.rest is None for p in passes.values())
     slots = find(network((20, 9, 3), "range", optimizer="momentum").program)
     assert "nn_pass_velocity_weight1" in [p.kernel for p in slots.values()]
-    soft = find(network((20, 9, 3), "range", activation="tanh").program)
-    assert [p.name for p in soft.values() if p.rest] == ["forward1", "backward2"]
+    for curve in "tanh", "sigmoid":
+        curved = find(network((20, 9, 3), "range", activation=curve).program)
+        assert all(p.rest is None for p in curved.values())
+    leaky = find(network((20, 9, 3), "range", activation="leaky-relu").program)
+    assert [p.name for p in leaky.values() if p.rest] == ["forward1", "backward2"]
     for sizes in ((256, 9, 3), (1, 9, 3)):
         assert find(network(sizes, "range").program) == {}

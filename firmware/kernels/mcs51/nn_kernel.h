@@ -15,6 +15,9 @@
 /* `wide` clamped to 16 bits. */
 int16_t nn_kernel_saturate(int32_t wide);
 
+/* word * flag, which is 0 or 1. */
+#define nn_kernel_pick(word, flag) (((flag) != 0U) ? (word) : 0)
+
 /* word * byte, by two of the 8x8 products that the chip has an instruction for. */
 int32_t nn_kernel_multiply(int16_t word, uint8_t byte);
 

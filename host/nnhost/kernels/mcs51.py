@@ -16,6 +16,7 @@ def _scalar(name: str, bounds: Interval) -> Hole:
 #: fit 24 bits.
 _LONGEST = 255
 _WIDE, _WORD, _BYTE = _scalar("wide", INT32), _scalar("word", INT16), _scalar("byte", UINT8)
+_FLAG = _scalar("flag", Interval(0, 1))
 _ROW, _COLUMN = Var("row", _LONGEST), Var("column", _LONGEST)
 
 
@@ -31,6 +32,9 @@ def _vector(name: str, bounds: Interval) -> Hole:
 
 SATURATE = Rule("nn_kernel_saturate", saturate(_WIDE()), (_WIDE,), "int16_t")
 MULTIPLY = Rule("nn_kernel_multiply", _WORD() * _BYTE(), (_WORD, _BYTE), "int32_t")
+
+#: A macro: less than the call of a product takes.
+PICK = Rule("nn_kernel_pick", _WORD() * _FLAG(), (_WORD, _FLAG), "int16_t")
 
 _WEIGHT, _VELOCITY, _SLOT = _matrix("weight"), _matrix("velocity"), _matrix("slot")
 _X = {"u8": _vector("x", UINT8), "s8": _vector("x", INT8)}
@@ -96,6 +100,7 @@ _ADD = LoopRule(
 #: The first match wins.
 RULES: Rules = (
     SATURATE,
+    PICK,
     MULTIPLY,
     _dot("u8", _WEIGHT[_ROW, _COLUMN]),
     _dot("s8", _WEIGHT[_ROW, _COLUMN], _WEIGHT),

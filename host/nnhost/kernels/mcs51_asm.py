@@ -207,7 +207,7 @@ class _Writer:
         if p.shift is None:
             self.whole(p.result)
         else:
-            self.rounded(p.result, p.shift)
+            self.rounded(p.result, p.shift, p.table)
 
     def scan(self, rows: int, signed: bool) -> str:
         """Subroutine: R1 columns from DPTR on times the inputs from R0 on, which may be 0."""
@@ -278,11 +278,13 @@ class _Writer:
             ret
         """)
 
-    def rounded(self, result: Buffer, shift: int) -> None:
-        """R7 sums shifted right and clamped to a byte. The magnitude of a negative one is its
-        complement, which rounds alike."""
-        signed = result.interval.lo < 0
+    def rounded(self, result: Buffer, shift: int, table: Buffer | None) -> None:
+        """R7 sums shifted right and clamped to a byte, and perhaps looked up. The magnitude of a
+        negative one is its complement, which rounds alike."""
+        signed = table is not None or result.interval.lo < 0
         again, size, full, sign, end = (self.label() for _ in range(5))
+        if table and self.internal(result):
+            self.put(f"mov dptr, #{_symbol(table)}")
         self.put(f"""
             {again}: mov a, @r0 | add a, r4 {"| mov r3, a" if shift < 8 else ""} | inc r0
             mov a, @r0 | addc a, r5 | mov r2, a | inc r0
@@ -302,6 +304,11 @@ class _Writer:
         self.put(f"jnz {full}")
         if shift >= 8:
             self.put("mov a, r2")
+        elif shift == 4:
+            self.put(f"""
+                mov a, r2 | anl a, #0xf0 | jnz {full}
+                mov a, r2 | xch a, r3 | xrl a, r3 | anl a, #0xf0 | xrl a, r3 | swap a
+            """)
         else:  # the upper byte of a product is a shift to the right
             self.put(f"""
                 mov a, r2 | mov b, #{1 << 8 - shift} | mul ab | mov r2, a
@@ -311,11 +318,20 @@ class _Writer:
         if signed:
             self.put(f"jb acc.7, {full} | {sign}: jnb psw.5, {end} | cpl a")
         self.put(f"""
-            {end}: {self.store(result)}
+            {end}:
+            {self.looked_up(table, result) if table else ""}
+            {self.store(result)}
             djnz r7, {again}
             ret
-            {full}: mov a, #{result.interval.hi} | sjmp {sign if signed else end}
+            {full}: mov a, #{127 if signed else 255} | sjmp {sign if signed else end}
         """)
+
+    def looked_up(self, table: Buffer, result: Buffer) -> str:
+        """A from a table that begins at -128. DPTR is there, unless it leads to the result."""
+        if self.internal(result):
+            return "add a, #128 | movc a, @a+dptr"
+        look = f"mov dptr, #{_symbol(table)} | add a, #128 | movc a, @a+dptr"
+        return f"mov r2, dpl | mov r3, dph | {look} | mov dpl, r2 | mov dph, r3"
 
     # -- gradients of the layer below
 
@@ -353,8 +369,14 @@ class _Writer:
     def gradient_columns(self, p: Gradient, block: Block) -> None:
         """Subroutine: R1 columns from DPTR on."""
         n = f"{p.kernel}_{block.first}"
-        self.put(f"{n}_run: mov left, r1\n{n}_next:")
-        if p.gate:
+        self.put(f"""
+            {n}_minus: cpl a | inc a | mov b, a | movx a, @dptr | mul ab
+            xch a, r2 | clr c | subb a, r2 | mov r2, a | mov a, r3 | subb a, b | mov r3, a
+            jnc {n}_zero | dec r4 | sjmp {n}_zero
+            {n}_run: mov left, r1
+            {n}_next:
+        """)
+        if p.gate and not p.curve:
             self.put(f"""
                 mov r0, next | inc next | mov a, @r0 | jnz {n}_column
                 mov r2, a | mov r3, a
@@ -375,10 +397,13 @@ class _Writer:
                     mov a, r4 | rlc a | mov r4, a
                 """)
             self.put(f"""
-                mov a, r3 | rlc a | clr a | addc a, r4 | jz {n}_store ; it fits 16 bits
-                mov a, r4 | mov r3, #0x7f | mov r2, #0xff | jnb acc.7, {n}_store
+                mov a, r3 | rlc a | clr a | addc a, r4 | jz {n}_fit ; it fits 16 bits
+                mov a, r4 | mov r3, #0x7f | mov r2, #0xff | jnb acc.7, {n}_fit
                 mov r3, #0x80 | mov r2, #0
+                {n}_fit:
             """)
+        if p.curve:
+            self.slope(p, n)
         parts = ("r2", "r3", "r4", "r7")[: type_bytes(p.result.c_type)]
         self.put(f"{n}_store:")
         if len(parts) == 4:
@@ -404,9 +429,42 @@ class _Writer:
         self.put(f"""
             djnz left, {n}_more | ret
             {n}_more: ljmp {n}_next
-            {n}_minus: cpl a | inc a | mov b, a | movx a, @dptr | mul ab
-            xch a, r2 | clr c | subb a, r2 | mov r2, a | mov a, r3 | subb a, b | mov r3, a
-            jnc {n}_zero | dec r4 | sjmp {n}_zero
+        """)
+
+    def slope(self, p: Gradient, n: str) -> None:
+        """R3:R2 times the slope of a curve whose value is a 128th of a byte.
+
+        R6:R7 = 2^16 times the slope: that of tanh is 2^16 - (2a)^2, that of the sigmoid
+        2a * (256 - 2a). The product's magnitude is rounded, halves upwards, so that a negative one
+        gets less; it is rounded as it was if 2^14 times the slope is multiplied and shifted by 14.
+        """
+        made = {
+            "tanh": f"""
+                jnz {n}_a | ljmp {n}_store
+                {n}_a: jnb acc.7, {n}_b | cpl a | inc a
+                {n}_b: add a, acc | mov b, a | mul ab
+                mov r7, a | clr a | subb a, r7 | mov r7, a | clr a | subb a, b | mov r6, a
+            """,
+            "sigmoid": "add a, acc | mov b, a | cpl a | inc a | mul ab | mov r7, a | mov r6, b",
+        }[p.curve]
+        negate = "clr c | clr a | subb a, r2 | mov r2, a | clr a | subb a, r3 | mov r3, a"
+        self.put(f"""
+            mov r0, next | inc next | mov a, @r0
+            {made}
+            mov a, r3 | mov c, acc.7 | mov psw.5, c | jnc {n}_g
+            {negate}
+            {n}_g: mov a, r2 | mov b, r7 | mul ab | jnb psw.5, {n}_h
+            add a, #0xfc | clr a | addc a, #0x7f | sjmp {n}_v
+            {n}_h: mov a, #0x80
+            {n}_v: add a, b | mov r4, a | clr a | rlc a | mov r5, a
+            mov a, r3 | mov b, r7 | mul ab
+            add a, r4 | mov r4, a | mov a, b | addc a, r5 | mov r5, a
+            mov a, r2 | mov b, r6 | mul ab
+            add a, r4 | mov a, b | addc a, r5 | mov r5, a | clr a | rlc a | mov r4, a
+            mov a, r3 | mov b, r6 | mul ab
+            add a, r5 | mov r2, a | mov a, b | addc a, r4 | mov r3, a
+            jnb psw.5, {n}_store
+            {negate}
         """)
 
     # -- steps of the weights
@@ -634,7 +692,7 @@ LIST = """
 """
 
 
-def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
+def _loop(name: str, sign: str, wide: bool, leave: str = "") -> tuple[str, str]:
     """The loop over R4 rows listed from R0 on that subtracts a step or adds it, for the column at
     R7 with input R5 and dither R6; and what follows elsewhere: a carry into the upper byte, and
     factors that have an upper byte, which only a `wide` loop expects.
@@ -666,7 +724,7 @@ def _loop(name: str, sign: str, wide: bool) -> tuple[str, str]:
             xch a, r3 | mov b, r5 | mul ab | add a, r3 | jnc {name}_y | inc b
             {name}_y: mov r3, a {"| clr c" if minus else ""} | movx a, @dptr | {first} a, r3
             movx @dptr, a | up | movx a, @dptr | {then} a, b | jc {name}_e
-            movx @dptr, a | down | sjmp {name}_n
+            movx @dptr, a | down | {leave or f"sjmp {name}_n"}
             {name}_e: {end} | movx @dptr, a | sjmp {name}_s
         """
     return loop, tail
@@ -726,12 +784,12 @@ def _signed_drive(name: str) -> str:
         {name}_x: mov a, @r1 | inc r1 | jz {name}_n ; an input of 0 takes 12
         jb acc.7, {name}_m
         {name}_p: mov r5, a
-        mov r0, #rows | mov a, plus | lcall loop_minus
-        mov r0, begin | mov a, minus | lcall loop_plus
+        mov a, plus | jz {name}_0 | mov r0, #rows | lcall loop_minus
+        {name}_0: mov a, minus | jz {name}_n | mov r0, begin | lcall loop_plus
         sjmp {name}_n
         {name}_m: cpl a | inc a | mov r5, a
-        mov r0, #rows | mov a, plus | lcall loop_plus
-        mov r0, begin | mov a, minus | lcall loop_minus
+        mov a, plus | jz {name}_1 | mov r0, #rows | lcall loop_plus
+        {name}_1: mov a, minus | jz {name}_n | mov r0, begin | lcall loop_minus
         sjmp {name}_n
     """
 
@@ -742,11 +800,11 @@ def _loops() -> str:
     for sign in "minus", "plus":
         name = f"loop_{sign}"
         narrow, narrow_tail = _loop(f"{name}_b", sign, wide=False)
-        wide, wide_tail = _loop(f"{name}_f", sign, wide=True)
+        wide, wide_tail = _loop(f"{name}_f", sign, wide=True, leave=f"djnz r4, {name}_f | ret")
         text += f"""
-            {name}: jz {name}_0 | mov r4, a | jb psw.5, {name}_f
+            {name}: mov r4, a | jb psw.5, {name}_f
             {narrow}
-            {name}_0: ret
+            ret
             {narrow_tail}
             {wide}
             ret

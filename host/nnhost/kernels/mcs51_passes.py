@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from nnhost.activations import ACTIVATIONS
 from nnhost.fixed import saturate
 from nnhost.ir import (
     INT8,
@@ -36,6 +37,7 @@ from nnhost.ir import (
     sel,
     substitute,
     total,
+    type_bytes,
     walk,
 )
 from nnhost.kernels.planes import BLOCK, LONGEST, Matrix
@@ -81,12 +83,14 @@ class Pass:
 @dataclass(frozen=True)
 class Sums(Pass):
     """The sums of a layer: `result` = sum of seen weights times `source`, and the seen bias times
-    `one`. With a `shift`, it is shifted right, rounded, and clamped to the 8 bits of `result`."""
+    `one`. With a `shift`, it is shifted right, rounded, and clamped to the 8 bits of `result`; or
+    to those of an int8, where the `table` begins at -128."""
 
     source: Buffer
     one: int
     result: Buffer
     shift: int | None
+    table: Buffer | None = None
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -96,18 +100,20 @@ class Sums(Pass):
     @property
     def other(self) -> tuple[Buffer, ...]:
         """See `Pass.other`."""
-        return (self.result,)
+        return (self.result, self.table) if self.table else (self.result,)
 
 
 @dataclass(frozen=True)
 class Gradient(Pass):
     """`result` = seen weights, transposed, times `seen`: in 32 bits or, in 16 bits, shifted
-    right by a `shift` that is not positive, and saturated; 0 where `gate` is 0."""
+    right by a `shift` that is not positive, and saturated; 0 where `gate` is 0, or times the
+    slope of a `curve` whose values `gate` has."""
 
     seen: Buffer
     result: Buffer
     shift: int | None
     gate: Buffer | None
+    curve: str = ""
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -211,6 +217,9 @@ _RATE = Hole("rate", (), UINT8)
 _SEEN = Hole("seen", (LONGEST,), INT8)
 _X = (Hole("x", (LONGEST,), UINT8), Hole("x", (LONGEST,), INT8))
 _SHORT = Var("row", BLOCK)
+#: Curves whose slope a pass finds, and the magnitude bits of their values that it knows: those of
+#: values with 7 bits of fraction.
+_CURVES = {"tanh": 7, "sigmoid": 8}
 
 
 def _sums(x: Hole) -> Expr:
@@ -371,14 +380,19 @@ def _sums_pass(m: Map, e: Reduce, matrix: Matrix, source: Buffer, one: int) -> S
             clamped = clamp(rounded_shift(e, bits), bounds)
             if clamped in nodes and interval(clamped) == bounds:
                 part, shift = clamped, bits
+    kernel = f"nn_pass_{m.name}"
+    match m.expr:
+        case Load(Buffer(role="table") as values, (at,)) if shift and at == part + 128:
+            if type_bytes(values.c_type) == 1:
+                return Sums(m.name, matrix, kernel, None, source, one, m.dst, shift, values)
     result, rest = _result(m, part, f"sums_{m.name}")
-    return Sums(m.name, matrix, f"nn_pass_{m.name}", rest, source, one, result, shift)
+    return Sums(m.name, matrix, kernel, rest, source, one, result, shift)
 
 
 def _gradient_pass(m: Map, e: Reduce, matrix: Matrix, found: Found) -> Gradient:
     nodes = set(walk(m.expr))
     part: Expr = e
-    shift, gate = None, None
+    shift, gate, curve = None, None, ""
     kernel, seen = f"nn_pass_{m.name}", found.arrays[_SEEN].buffer
     if e.var.extent <= BLOCK:
         for bits in range(-4, 1):
@@ -388,8 +402,14 @@ def _gradient_pass(m: Map, e: Reduce, matrix: Matrix, found: Found) -> Gradient:
             for a in (n for n in nodes if isinstance(n, Load) and n.buffer.interval == UINT8):
                 if m.expr == saturate(sel(a > Const(0), rounded_shift(e, bits), 0)):
                     part, shift, gate = m.expr, bits, a.buffer
+            for name, a in product(_CURVES, (n for n in nodes if isinstance(n, Load))):
+                kind, form = ACTIVATIONS[name], ACTIVATIONS[name].format(_CURVES[name])
+                if a.buffer.interval != form.interval:
+                    continue
+                if m.expr == saturate(kind.backward(rounded_shift(e, bits), a, form)):
+                    part, shift, gate, curve = m.expr, bits, a.buffer, name
     result, rest = _result(m, part, f"sums_{m.name}")
-    return Gradient(m.name, matrix, kernel, rest, seen, result, shift, gate)
+    return Gradient(m.name, matrix, kernel, rest, seen, result, shift, gate, curve)
 
 
 def _update_pass(program: Program, at: int, matrix: Matrix) -> tuple[list[Map], Pass] | None:

@@ -19,18 +19,16 @@ NN_IDATA int8_t nn_x[2]; /* inputs, -128..127 */
 NN_IDATA uint8_t nn_target; /* class to learn, 0..1 */
 NN_IDATA int8_t nn_activation1[4]; /* tanh outputs of layer 1, in 2^-7, -128..127 */
 NN_IDATA int32_t nn_logits[1]; /* sums of the last layer, in 2^-12, -81408..81792 */
-NN_IDATA int8_t nn_sums_forward1[4]; /* for activation1, -128..127 */
 static NN_IDATA uint16_t nn_prediction; /* predicted class, 0..65535 */
 static NN_IDATA uint8_t nn_size[1]; /* |logit| in 16ths, 0..255 */
 static NN_IDATA uint16_t nn_loss; /* loss of the sample, 0..4257 */
 NN_XDATA NN_AT(0x001D) int16_t nn_delta2[1]; /* gradient at the output of layer 2, in 2^-15, -32768..32767 */
 NN_IDATA int8_t nn_seen_delta2[1]; /* delta2 as the backward pass sees it, -128..127 */
 NN_XDATA NN_AT(0x0011) int16_t nn_delta1[4]; /* gradient at the output of layer 1, in 2^-13, -32768..32767 */
-NN_IDATA int16_t nn_sums_backward2[4]; /* for delta1, -16256..16384 */
 static NN_XDATA uint16_t nn_unused[1]; /* draws that no one needs, 0..65535 */
 
 /* tanh((i-128)/32) * 2^7 */
-static NN_CODE const int8_t nn_tanh7[256] = {
+NN_CODE const int8_t nn_tanh7[256] = {
     -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127,
     -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127,
     -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -127, -126, -126,
@@ -186,13 +184,6 @@ void nn_epoch(void) {
     nn_map_epoch();
 }
 
-/* nn_activation1: tanh(W in + b) */
-static void nn_map_forward1(void) {
-    for (uint8_t o = 0U; o < 4U; o++) {
-        nn_activation1[o] = nn_tanh7[(uint8_t)((int16_t)nn_sums_forward1[o] + 128)];
-    }
-}
-
 /* nn_prediction: the lone output is on */
 static void nn_map_predict(void) {
     const int32_t t0 = nn_logits[0]; /* -81408..81792 */
@@ -205,7 +196,6 @@ static void nn_map_predict(void) {
 
 void nn_forward(void) {
     nn_pass_forward1();
-    nn_map_forward1();
     nn_pass_forward2();
     nn_map_predict();
 }
@@ -229,7 +219,7 @@ static void nn_map_loss(void) {
     const uint8_t t1 = nn_size[0U]; /* 0..255 */
     const int32_t t2 = nn_logits[0U]; /* -81408..81792 */
     const uint8_t t3 = (uint8_t)((nn_target != 0U) ? ((t2 < 0) ? 1U : 0U) : ((0 < t2) ? 1U : 0U)); /* 0..1 */
-    const uint16_t t4 = (uint16_t)nn_kernel_multiply((int16_t)(uint16_t)(t1 * 16), t3); /* 0..4080 */
+    const uint16_t t4 = (uint16_t)nn_kernel_pick((int16_t)(uint16_t)(t1 * 16), t3); /* 0..4080 */
     sum0 = (uint16_t)(sum0 + (uint16_t)(t4 + (uint16_t)nn_softplus[t1]));
     nn_loss = sum0;
 }
@@ -249,33 +239,17 @@ void nn_measure(void) {
     nn_map_delta_out();
 }
 
-static void nn_map_see_delta2(void) NN_STACKED {
+static void nn_map_see_delta2(void) {
     nn_kernel_narrow(nn_seen_delta2, nn_delta2, 1U);
-}
-
-/* nn_delta1: W^T delta times the derivative of tanh */
-static void nn_map_backward2(void) {
-    for (uint8_t j = 0U; j < 4U; j++) {
-        const int16_t t0 = nn_sums_backward2[j]; /* -16256..16384 */
-        if (t0 == 0) {
-            nn_delta1[j] = 0;
-            continue;
-        }
-        const int32_t t1 = (int32_t)t0 * 2; /* -32512..32768 */
-        const int8_t t2 = nn_activation1[j]; /* -128..127 */
-        const int16_t t3 = nn_kernel_slope((int16_t)((t1 < 32767) ? t1 : 32767), (uint16_t)(16384U - (uint16_t)(t2 * t2))); /* -32512..32767 */
-        nn_delta1[j] = t3;
-    }
 }
 
 void nn_backward(void) {
     nn_map_see_delta2();
     nn_pass_backward2();
-    nn_map_backward2();
 }
 
 /* nn_unused: keep the cycle long */
-static void nn_map_pad_draws(void) NN_STACKED {
+static void nn_map_pad_draws(void) {
     nn_kernel_draw(nn_unused, 1U, 1U);
 }
 
