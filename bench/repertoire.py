@@ -156,7 +156,7 @@ class Kept:
         """What the cell is of."""
         project = case(member, *data, seeds).project(preset)
         plan = make_plan(project, load(project.data, 1, project.root))
-        return f"{fingerprint(lower(plan)):08X} {project.train} {data} {seeds}"
+        return f"{fingerprint(lower(plan)):08X} {member.keys} {data} {seeds}"
 
     def add(self, key: str, result: Result) -> None:
         """Keep one more."""
