@@ -36,7 +36,7 @@ verify: setup
 	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross
 
 soak: setup
-	NNHOST_FAULTS=1000000 NNHOST_BOARD_FAULTS=10000 .venv/bin/pytest -n 2 -s \
+	NNHOST_FAULTS=1000000 NNHOST_BOARD_FAULTS=10000 NNHOST_KILLED_RUNS=100 .venv/bin/pytest -n 2 -s \
 		tests/trust tests/cross/test_bad_line.py tests/cross/test_power_cuts.py
 
 fuzz: setup

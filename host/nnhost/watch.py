@@ -109,9 +109,11 @@ def _start(network: Network, folder: Path, total: int) -> saved.Saved | None:
     """
     found = saved.load(folder)
     again = "nnhost watch, without --resume, begins anew"
+    if network.standalone and network.project.train.checkpoint_every:
+        return None  # the board goes on by itself
     if network.standalone:
         raise UsageError(
-            "a board that trains by itself goes on by itself, if it makes checkpoints",
+            "a board that trains by itself goes on only if it makes checkpoints",
             help=f"set checkpoint_every in [train] and flash again; {again}",
         )
     if found is None:
