@@ -40,6 +40,7 @@ from nnhost.generate import Network
 from nnhost.link import (
     STEPS_A_SLICE,
     Audit,
+    Cause,
     Counters,
     Evaluation,
     Flag,
@@ -119,7 +120,8 @@ class Twin:
     `connect` opens the line to the board (and powers a virtual one on), when it is first needed.
     Evidence of a difference goes to `folder`. Without `compare` the board trains unchecked: the
     simulator only tells which row comes next. `counting`: the board counts its steps' time.
-    `on_resume` is told when a board that was lost has been found and goes on.
+    `on_resume` is told when a board that was lost has been found and goes on, `on_note` what else
+    should be known of it.
 
     All methods raise `DeviceError` for a board that refuses or runs another program,
     `StalledError` for one that is lost and not found, and `DifferenceError` at the first
@@ -136,6 +138,7 @@ class Twin:
         compare: bool = True,
         counting: bool = False,
         on_resume: OnResume = _ignore,
+        on_note: Callable[[str], None] = _ignore,
         clock: Clock = REAL,
     ) -> None:
         self.network = network
@@ -150,6 +153,7 @@ class Twin:
         self._session: Session | None = None
         self._stopping: Stopping = _never
         self._on_resume = on_resume
+        self._on_note = on_note
         self._clock = clock
         self._unsettled = False  # while the host changes the state itself
         self._found = 0  # times that the board was found again since something went forward
@@ -312,6 +316,8 @@ class Twin:
                 self._transport = self._connect()
             names = self.network, self.board
             self._session = greet(self._transport, *names, self._clock, lambda: self._stopping())
+            if self._session.welcome.cause in (Cause.WATCHDOG, Cause.FAULT):
+                self._on_note(f"the board had restarted before: {self._session.cause()}")
         return self._session
 
     def _lead(self, total: int) -> Iterator[Outcome]:

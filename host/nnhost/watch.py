@@ -75,6 +75,7 @@ def watch(
             folder,
             compare=compare,
             on_resume=view.resume,
+            on_note=view.tell,
             clock=clock,
         ) as twin,
         view,

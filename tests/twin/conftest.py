@@ -59,6 +59,7 @@ class FakeBoard:
         self.evaluated = 0
         self.spent = 2**32 - 5000
         self.asked: list[str] = []
+        self.cause = 0
 
     @property
     def sample_bytes(self) -> int:
@@ -120,7 +121,7 @@ class FakeBoard:
         state = self.simulator.state()
         return messages.Welcome(
             messages.abi(), self.program, 64, 64, self.sample_bytes, len(state), self.step_count,
-            state_digest(state), 1, 0, self.name.encode(),
+            state_digest(state), 1, self.cause, self.name.encode(),
         )  # fmt: skip
 
     def on_reset(self, request: messages.Reset) -> messages.Message:

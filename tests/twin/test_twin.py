@@ -254,6 +254,14 @@ def test_a_restart_is_made_good(network, board, project, tmp_path):
     assert told == [(9, "the board has restarted")]
 
 
+def test_what_had_gone_wrong_before_is_told(network, board, tmp_path):
+    board.cause = 5
+    told = []
+    with Twin(network, "host", lambda: board, tmp_path, on_note=told.append) as twin:
+        twin.train(steps=8, score=False)
+    assert told == ["the board had restarted before: a hard fault"]
+
+
 def test_a_board_that_restarts_at_each_step_stops_the_run(network, board, tmp_path):
     class Failing(FakeBoard):
         def write(self, data):

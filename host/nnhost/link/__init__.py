@@ -10,7 +10,7 @@ from nnhost.link.digest import (
     state_digest,
     trace_digest,
 )
-from nnhost.link.messages import Audit, Evaluation, Flag, Report, State, Welcome
+from nnhost.link.messages import Audit, Cause, Evaluation, Flag, Report, State, Welcome
 from nnhost.link.session import Counters, Session, wrong_program
 from nnhost.link.text import Text, TextDone, TextProgram, TextResumed, TextStep, read_text
 from nnhost.link.transport import Transport
@@ -18,6 +18,7 @@ from nnhost.link.transport import Transport
 __all__ = [
     "STEPS_A_SLICE",
     "Audit",
+    "Cause",
     "Counters",
     "Evaluation",
     "Flag",
