@@ -294,6 +294,8 @@ def test_layers_of_every_size_step_as_the_simulator_does(size: int, tmp_path: Pa
         ((7, 17, 4), "range", {"optimizer": "momentum"}),
         ((17, 6, 3), "z-score", {"optimizer": "momentum", "lr": 1e-3, "activation": "tanh"}),
         ((20, 9, 5), "range", {"optimizer": "momentum", "lr": 1e-4, "momentum": 0.99}),
+        ((6, 12, 4), "z-score", {"lr": 0.03125, "optimizer": "nesterov"}),
+        ((20, 18, 5), "range", {"optimizer": "nesterov", "lr": 1e-4, "momentum": 0.99}),
         ((13, 8, 3), "range", {"optimizer": "momentum", "batch": 4, "lr": 0.01}),
         ((12, 18, 3), "z-score", {"optimizer": "momentum", "batch": 2, "momentum": 0.45}),
         ((13, 8, 3), "range", {"batch": 4}),

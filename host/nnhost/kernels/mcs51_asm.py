@@ -498,7 +498,7 @@ class _Writer:
         drive = "slots" + "s" * signed + f"{p.extra}" * (p.extra > 0)
         assert p.drawn is not None
         self.shared.setdefault("draw", self.format(_draw(self.rate, _ALL)))
-        loops = _Slots(p.decay, p.extra, batched, signed)
+        loops = _Slots(p.decay, p.extra, batched, signed, p.ahead)
         self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
         self.put(f"_{p.kernel}::")
         blocks = self.planes.blocks[p.matrix.weight]
@@ -507,7 +507,7 @@ class _Writer:
                 mov stride, #{block.rows} | mov r1, #(rows + {self.rows})
                 {self.factors(p, block.first)}
                 lcall draw
-                {self.flag(p.first, "psw.1")}
+                {"clr psw.1" if p.ahead else self.flag(p.first, "psw.1")}
                 {self.flag(p.last, "psw.5")}
                 mov r6, #0
                 {self.runs(block, 2, drive, p.source)}
@@ -827,6 +827,7 @@ class _Slots:
     extra: int
     batched: bool
     signed: bool
+    ahead: bool
 
     def drive(self, name: str, rows: int) -> str:
         """The subroutine that runs over R1 columns from DPTR on, for the inputs from next on with
@@ -869,7 +870,9 @@ class _Slots:
             {n}_o: clr a
             {n}_v: {self.begin(n)}
             {self.move(n) if moving else ""}
-            {n}_s: mov a, r4 | movx @dptr, a | down | mov a, r3 | movx @dptr, a ; 7
+            {n}_s: {f"jb psw.1, {n}_2" if self.ahead else ""}
+            mov a, r4 | movx @dptr, a | down | mov a, r3 | movx @dptr, a ; 7
+            {self.once_more(n, moving) if self.ahead else ""}
             {f"jnb psw.5, {n}_t" if self.batched else ""}
             {self.apply(n)}
             {n}_t: {"inc r1 |" if moving else ""} ljmp {n}_i
@@ -877,6 +880,11 @@ class _Slots:
             {self.outside(n) if moving else ""}
             {n}_e:
         """
+
+    @staticmethod
+    def once_more(n: str, moving: bool) -> str:
+        """Move the slot again, for the weight alone; F1 tells that it has been moved."""
+        return f"setb psw.1 {'| dec r1' if moving else ''} | ljmp {n}_v\n{n}_2: clr psw.1 | down"
 
     def begin(self, n: str) -> str:
         """R4:R3:R2 = the slot's part of the sum, which p is to be subtracted from. A is the slot's

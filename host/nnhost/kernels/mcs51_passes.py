@@ -169,7 +169,8 @@ class Velocity(Pass):
     """Slots and then weights. A slot becomes (slot * decay - p + noise) >> 8, where p is `source`
     or `one` times the row's factor; in a batch that is not at its `first` row it is less
     (p + noise) >> 8, and so it is, from 0, where there is no decay. At the `last` row the weight
-    gets the slot without its `extra` bits. None: every row is the first and the last."""
+    gets the slot without its `extra` bits. None: every row is the first and the last. `ahead`: the
+    weight gets what the same step would make of that slot."""
 
     source: Buffer
     one: int
@@ -180,6 +181,7 @@ class Velocity(Pass):
     extra: int
     first: Buffer | None
     last: Buffer | None
+    ahead: bool = False
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -260,7 +262,7 @@ def _gathered(slot: Load, x: Expr, column: Expr) -> Expr:
     return saturate(sel(_FIRST(), 0, slot) - _step(x, column))
 
 
-def _applied(place: Load, slot: Load, column: Expr, extra: int) -> Expr:
+def _applied(place: Load, slot: Expr, column: Expr, extra: int) -> Expr:
     """A weight with its slot."""
     noise = _noise(column) >> (8 - extra)
     return saturate(place + ((slot + noise) >> extra if extra else slot))
@@ -451,7 +453,7 @@ def _step_pass(maps: list[Map], matrix: Matrix) -> Step | None:
     """SGD without slots: weights, then biases."""
     for x in _X:
         found = Found()
-        patterns = [
+        patterns: list[tuple[Expr, ...]] = [
             (_WEIGHT[_ROW, _COLUMN], _stepped(_WEIGHT[_ROW, _COLUMN], x[_COLUMN], _COLUMN * 157)),
             (_BIAS[_ROW], _stepped(_BIAS[_ROW], _ONE(), _OFFSET())),
         ]
@@ -468,13 +470,18 @@ def _velocity_pass(maps: list[Map], matrix: Matrix) -> Velocity | None:
     """Slots of weights, weights, slots of biases, biases."""
     weight, bias = _WEIGHT[_ROW, _COLUMN], _BIAS[_ROW]
     slot, bias_slot = _SLOT[_ROW, _COLUMN], _BIAS_SLOT[_ROW]
-    for x, extra, kind in product(_X, range(7), (_moved, _moved_in_batch, _gathered)):
+    kinds = ((_moved, False), (_moved_in_batch, False), (_gathered, False), (_moved, True))
+    for x, extra, (kind, ahead) in product(_X, range(7), kinds):
         found = Found()
-        patterns = [
-            (slot, kind(slot, x[_COLUMN], _COLUMN * 157)),
-            (weight, _applied(weight, slot, _COLUMN * 157, extra)),
-            (bias_slot, kind(bias_slot, _ONE(), _OFFSET())),
-            (bias, _applied(bias, bias_slot, _OFFSET(), extra)),
+        moved = kind(slot, x[_COLUMN], _COLUMN * 157)
+        bias_moved = kind(bias_slot, _ONE(), _OFFSET())
+        given = _clamped(moved) if ahead else [slot]
+        bias_given = _clamped(bias_moved) if ahead else [bias_slot]
+        patterns: list[tuple[Expr, ...]] = [
+            (slot, moved),
+            (weight, *(_applied(weight, v, _COLUMN * 157, extra) for v in given)),
+            (bias_slot, bias_moved),
+            (bias, *(_applied(bias, v, _OFFSET(), extra) for v in bias_given)),
         ]
         if not _all_match(patterns, maps, found) or not _last_column(matrix, found):
             continue
@@ -486,16 +493,17 @@ def _velocity_pass(maps: list[Map], matrix: Matrix) -> Velocity | None:
             return Velocity(
                 name, matrix, f"nn_pass_{name}", None, found.arrays[x].buffer, _one(found),
                 found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None,
-                None if kind is _gathered else decay.value, extra, first, last,
+                None if kind is _gathered else decay.value, extra, first, last, ahead,
             )  # fmt: skip
     return None
 
 
-def _all_match(patterns: list[tuple[Load, Expr]], maps: list[Map], found: Found) -> bool:
-    """Whether Maps write what patterns say, to the places that they say."""
+def _all_match(patterns: list[tuple[Expr, ...]], maps: list[Map], found: Found) -> bool:
+    """Whether Maps write what one of the patterns for each says, to the place before these."""
     return len(maps) == len(patterns) and all(
-        match(place, m.place, found) and any(match(p, m.expr, found) for p in _clamped(pattern))
-        for (place, pattern), m in zip(patterns, maps, strict=True)
+        match(place, m.place, found)
+        and any(match(p, m.expr, found) for pattern in given for p in _clamped(pattern))
+        for (place, *given), m in zip(patterns, maps, strict=True)
     )
 
 
