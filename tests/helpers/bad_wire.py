@@ -14,6 +14,8 @@ from helpers.damage import ACCIDENT, ACCIDENTS, Chance, damaged
 from nnhost.clock import Clock
 from nnhost.errors import LostError
 from nnhost.link import Transport
+from nnhost.link.frames import decode
+from nnhost.link.messages import Hello
 
 #: So many times as fast as the clock on the wall goes the host's: it waits for what is lost.
 SPEED = 5.0
@@ -29,7 +31,7 @@ class BadWire:
         self.restarts = 0
         self._power_on = power_on
         self._board = power_on()
-        self._frames = 0
+        self._greeted = False
         self._plugged = 0.0  # from then on there is a port
         self._answer_cut = False  # the board's supply fails while it answers next
         self._partial = b""  # of an answer
@@ -55,7 +57,8 @@ class BadWire:
 
     def write(self, end: _End, data: bytes) -> None:
         self.check(end)
-        self._frames += len(data) > 1
+        if len(data) > 1 and decode(data.strip(b"\0")).type != Hello.NUMBER:
+            self._greeted = True
         self._post(data, True)
         self.check(end)
         self._deliver()
@@ -98,7 +101,7 @@ class BadWire:
             self._answer_cut = False
             self._restart()
             return [(0.0, data[: chance.below(len(data))])]
-        if len(data) <= 1 or self._frames == 1 or not chance.strikes():
+        if len(data) <= 1 or not self._greeted or not chance.strikes():
             return [(0.0, data)]
         if chance.accidents and chance.below(ACCIDENT) == 0:
             kind = chance.pick(ACCIDENTS)
