@@ -31,7 +31,7 @@ static void resume(void) {
 /* Makes a checkpoint once so many steps have been made since the last. */
 static void keep(uint16_t steps) {
     if (unsaved >= steps) {
-        nn_store_save(nn_train_steps);
+        nn_store_save();
         unsaved = 0U;
     }
 }

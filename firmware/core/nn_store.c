@@ -10,6 +10,7 @@
 #include "nn_net.h"
 #include "nn_pages.h"
 #include "nn_program.h"
+#include "nn_train.h"
 
 #define MAGIC 0x4E31U /* of this layout */
 
@@ -32,8 +33,12 @@ typedef struct {
 
 typedef char nn_header_has_no_gaps[(sizeof(header_t) == HEADER_BYTES) ? 1 : -1];
 
+/* In external RAM, as locals are not: an 8051 has little internal. */
 static NN_XDATA header_t header;
 static NN_XDATA uint8_t word[NN_PAGES_WORD];
+static NN_XDATA nn_place_t slot;  /* at work on */
+static NN_XDATA nn_place_t at;    /* the next word in it */
+static NN_XDATA nn_offset_t left; /* bytes of the state */
 static NN_XDATA nn_place_t kept;  /* the slot to leave alone */
 static NN_XDATA uint32_t written; /* checkpoints so far, of whatever program */
 
@@ -43,24 +48,27 @@ static uint16_t header_crc(void) {
     return nn_crc_value();
 }
 
-/* Reads a slot's header; 1 if it is whole. */
-static uint8_t look(nn_place_t slot) {
-    NN_XDATA uint8_t *to = (NN_XDATA uint8_t *)&header;
-    uint8_t at;
-    for (at = 0U; at < HEADER_BYTES; at += NN_PAGES_WORD) {
-        nn_pages_read((nn_place_t)(slot + at), to + at);
+/* Reads the slot's header; 1 if it is whole. */
+static uint8_t look(void) {
+    for (at = 0U; at != HEADER_BYTES; at += NN_PAGES_WORD) {
+        nn_pages_read((nn_place_t)(slot + at), (NN_XDATA uint8_t *)&header + at);
     }
-    return ((header.magic == MAGIC) && ((header.crc ^ header.complement) == 0xFFFFU) &&
-            (header.crc == header_crc()))
-               ? 1U
-               : 0U;
+    if ((header.magic != MAGIC) || ((header.crc ^ header.complement) != 0xFFFFU)) {
+        return 0U;
+    }
+    return (header.crc == header_crc()) ? 1U : 0U;
 }
 
-/* Reads a slot's state, and puts it into place if `load` is 1; its CRC. */
-static uint16_t read_state(nn_place_t slot, uint8_t load) {
-    nn_place_t at = (nn_place_t)(slot + HEADER_BYTES);
-    nn_offset_t left = NN_STATE_BYTES;
+/* To the slot's state, and the map's beginning. */
+static void begin_state(void) {
+    at = (nn_place_t)(slot + HEADER_BYTES);
+    left = NN_STATE_BYTES;
     nn_map_open(nn_state_map, 0U);
+}
+
+/* Reads the slot's state, and puts it into place if `load` is 1; its CRC. */
+static uint16_t read_state(uint8_t load) {
+    begin_state();
     nn_crc_begin(NN_CRC_START);
     while (left != 0U) {
         const uint8_t size = (left < NN_PAGES_WORD) ? (uint8_t)left : (uint8_t)NN_PAGES_WORD;
@@ -75,10 +83,8 @@ static uint16_t read_state(nn_place_t slot, uint8_t load) {
     return nn_crc_value();
 }
 
-static void write_state(nn_place_t slot) {
-    nn_place_t at = (nn_place_t)(slot + HEADER_BYTES);
-    nn_offset_t left = NN_STATE_BYTES;
-    nn_map_open(nn_state_map, 0U);
+static void write_state(void) {
+    begin_state();
     while (left != 0U) {
         uint8_t i;
         for (i = 0U; i < NN_PAGES_WORD; i++) {
@@ -93,9 +99,9 @@ static void write_state(nn_place_t slot) {
     }
 }
 
-/* Breaks a slot's seal, if it is whole: some memories let a word be written twice only. */
-static void void_slot(nn_place_t slot) {
-    if (look(slot) != 0U) {
+/* Breaks the slot's seal, if it is whole: some memories let a word be written twice only. */
+static void break_seal(void) {
+    if (look() != 0U) {
         uint8_t i;
         for (i = 0U; i < NN_PAGES_WORD; i++) {
             word[i] = 0U;
@@ -105,18 +111,20 @@ static void void_slot(nn_place_t slot) {
 }
 
 uint32_t nn_store_load(void) {
-    nn_place_t slot = 0U;
-    uint32_t newest = 0UL;
-    uint32_t step = 0UL;
+    static NN_XDATA uint32_t newest;
+    static NN_XDATA uint32_t step;
+    newest = 0UL;
+    step = 0UL;
     written = 0UL;
     kept = NN_STORE_SLOT;
+    slot = 0U;
     do {
-        if (look(slot) != 0U) {
+        if (look() != 0U) {
             if (header.sequence > written) {
                 written = header.sequence;
             }
             if ((header.program == NN_PROGRAM) && (header.sequence > newest) &&
-                (header.state == read_state(slot, 0U))) {
+                (header.state == read_state(0U))) {
                 newest = header.sequence;
                 step = header.step;
                 kept = slot;
@@ -125,7 +133,8 @@ uint32_t nn_store_load(void) {
         slot = (nn_place_t)(slot + NN_STORE_SLOT);
     } while (slot == NN_STORE_SLOT);
     if (step != 0UL) {
-        (void)read_state(kept, 1U);
+        slot = kept;
+        (void)read_state(1U);
     }
     return step;
 }
@@ -134,36 +143,35 @@ uint32_t nn_store_load(void) {
  * Breaks the seal, erases, writes the state, the header and last the seal. A checkpoint that cannot
  * be read back, because the memory is worn out, does not displace the one in the other slot.
  */
-void nn_store_save(uint32_t step) {
-    const nn_place_t slot = (nn_place_t)(NN_STORE_SLOT - kept);
-    const NN_XDATA uint8_t *from = (const NN_XDATA uint8_t *)&header;
-    nn_place_t at;
-    void_slot(slot);
+void nn_store_save(void) {
+    slot = (nn_place_t)(NN_STORE_SLOT - kept);
+    break_seal();
     for (at = 0U; at < TAKEN; at = (nn_place_t)(at + NN_STORE_PAGE)) {
         nn_pages_erase((nn_place_t)(slot + at));
     }
-    write_state(slot);
+    write_state();
     written++;
     header.program = NN_PROGRAM;
     header.sequence = written;
-    header.step = step;
+    header.step = nn_train_steps;
     header.state = nn_digest_state();
     header.magic = MAGIC;
     header.crc = header_crc();
     header.complement = (uint16_t)~header.crc;
     for (at = HEADER_BYTES; at != 0U;) {
         at = (nn_place_t)(at - NN_PAGES_WORD);
-        nn_pages_write((nn_place_t)(slot + at), from + at);
+        nn_pages_write((nn_place_t)(slot + at), (const NN_XDATA uint8_t *)&header + at);
     }
-    if ((look(slot) != 0U) && (header.sequence == written) &&
-        (header.state == read_state(slot, 0U))) {
+    if ((look() != 0U) && (header.sequence == written) && (header.state == read_state(0U))) {
         kept = slot;
     }
 }
 
 void nn_store_forget(void) {
-    void_slot(0U);
-    void_slot(NN_STORE_SLOT);
+    slot = 0U;
+    break_seal();
+    slot = NN_STORE_SLOT;
+    break_seal();
 }
 
 #endif

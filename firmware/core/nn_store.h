@@ -13,8 +13,8 @@
  */
 uint32_t nn_store_load(void);
 
-/* Keeps the training state as it is after `step`, which is not 0. */
-void nn_store_save(uint32_t step);
+/* Keeps the training state, and nn_train_steps, which is not 0. */
+void nn_store_save(void);
 
 /* Voids both slots: the next start trains from the beginning. */
 void nn_store_forget(void);

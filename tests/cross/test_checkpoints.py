@@ -75,23 +75,28 @@ def run_until(project: Project, name: str, step: int) -> tuple[int, int]:
     return resumed, 0
 
 
-@pytest.mark.parametrize("name", ["simstc8", "qemu-m3"])
+@pytest.mark.parametrize(
+    "name",
+    [b.name for b in BOARDS.values() if b.store and not b.official]
+    if "NNHOST_FULL_MATRIX" in os.environ
+    else ["simstc8", "qemu-m3"],
+)
 def test_a_board_without_power_goes_on(name: str, tmp_path: Path) -> None:
     project = project_on(tmp_path / "a project", name)
     flash(project, BOARDS[name])
     store = tmp_path / "a project" / ".nnhost" / name / STORE
     assert not list(store.parent.glob(f"{STORE}*"))
 
-    least = 0
+    least, wanted = 0, digest_of(project)
     for cut in CUTS:
         resumed, digest = run_until(project, name, cut)
-        assert digest == 0
+        assert digest in (0, wanted)  # a fast one may end before it is killed
         assert resumed >= least
-        assert resumed % EVERY == 0
+        assert resumed % EVERY == 0 or resumed == STEPS
         least = max(resumed, cut - cut % EVERY - EVERY)
     resumed, digest = run_until(project, name, STEPS + 1)
     assert least <= resumed
-    assert digest == digest_of(project)
+    assert digest == wanted
 
     # What has been trained is there at once at the next start, and compared.
     assert run_until(project, name, STEPS + 1) == (STEPS, digest)
@@ -107,7 +112,7 @@ def test_a_board_without_power_goes_on(name: str, tmp_path: Path) -> None:
 
     # Once it has been flashed again it begins anew.
     flash(project, BOARDS[name])
-    assert run_until(project, name, 30) == (0, 0)
+    assert run_until(project, name, 30)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["host"])

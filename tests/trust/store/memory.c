@@ -11,10 +11,12 @@
 #include "nn_pages.h"
 #include "nn_program.h"
 #include "nn_store.h"
+#include "nn_train.h"
 
 #define STORE_BYTES (2U * NN_STORE_SLOT)
 #define WRITES_A_WORD 2 /* between two erasures: an nRF51 allows no more */
 
+uint32_t nn_train_steps;
 uint32_t store_program;
 uint8_t store_memory[STORE_BYTES];
 uint8_t store_state[NN_STATE_BYTES];
@@ -110,7 +112,8 @@ uint32_t store_save(uint32_t step, uint32_t operation, uint32_t torn) {
     if (setjmp(off) != 0) {
         return 0U;
     }
-    nn_store_save(step);
+    nn_train_steps = step;
+    nn_store_save();
     left = 0U;
     return 1U;
 }
