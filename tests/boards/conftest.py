@@ -18,7 +18,6 @@ from nnhost.link.generate import messages_header
 from nnhost.paths import firmware_dir
 
 ECHO = Path(__file__).parent / "echo"
-WATCHDOG_MS = 1000
 VIRTUAL = [name for name, board in BOARDS.items() if not board.official]
 
 
@@ -45,7 +44,7 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
             f"#define NN_BAUD {board.baud}UL\n"
             f"#define NN_CLOCK_HZ {board.clock}UL\n"
             f"#define NN_KERNELS 0\n"
-            f"#define NN_WATCHDOG_MS {WATCHDOG_MS}UL\n"
+            f"#define NN_WATCHDOG_MS {board.watchdog}UL\n"
             f"#define NN_HEALTH {int(board.family == 'cortex-m')}\n"
         )
         (generated / "nn_messages.h").write_text(messages_header())

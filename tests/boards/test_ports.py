@@ -118,7 +118,7 @@ def _restarted(board: Board, line: Line) -> tuple[int, int]:
 @pytest.mark.parametrize("name", [name for name in VIRTUAL if BOARDS[name].unit])
 def test_a_chip_tells_why_it_started(name: str, echo: Callable[[Board], Built]) -> None:
     board = BOARDS[name]
-    line = power_on(board, echo(board).image)
+    line = power_on(board, echo(board).image, counting=True)  # time goes by instructions
     # uCsim and QEMU's STM32 do not tell power-on from other resets; QEMU's nRF51 says what a
     # micro:bit says, whose other chip resets it.
     told = {"qemu-m0": Cause.PIN}.get(name, Cause.POWER if "cmsdk" in board.ports else 0)

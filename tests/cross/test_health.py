@@ -47,7 +47,7 @@ static uint32_t deep(volatile uint32_t x) { return (x != 0U) ? deep(x) + x : x; 
 def board_with(
     mischief: str, name: str, folder: Path, declared: str = DECLARED
 ) -> tuple[Project, Built]:
-    """The iris project with a board of that name flashed; its watchdog waits for a second."""
+    """The iris project with a board of that name flashed."""
     (folder / "nn.toml").write_text((examples_dir() / "iris" / "nn.toml").read_text())
     (folder / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
     project, board = load_project(folder), get(name)
@@ -57,7 +57,6 @@ def board_with(
     includes = code.rindex("#include")
     end = code.index("\n", includes) + 1
     files["nn_net.c"] = code[:end] + declared + code[end:]
-    files["nn_config.h"] = re.sub(r"(WATCHDOG_MS) \d+", r"\1 1000", files["nn_config.h"])
     built = compile_firmware(folder, board, files=files)
     flash_image(folder, board, built.image)
     return project, built
@@ -76,10 +75,12 @@ def damaged(image: Path) -> Path:
 
 
 def train(project: Project, name: str, steps: int, told: list[str]) -> str | None:
-    """The digest of the state at the end; `told` is what a person reads meanwhile."""
+    """The digest of the state at the end; `told` is what a person reads meanwhile.
+
+    Time goes by instructions, so that a watchdog does not wait for seconds."""
     with Twin(
-        prepare(project), name, lambda: open_board(project.root, get(name)), project.root,
-        on_resume=lambda step, why: told.append(f"{why}: {step}"),
+        prepare(project), name, lambda: open_board(project.root, get(name), counting=True),
+        project.root, on_resume=lambda step, why: told.append(f"{why}: {step}"),
     ) as twin:  # fmt: skip
         return twin.train(steps=steps, score=False).digest
 

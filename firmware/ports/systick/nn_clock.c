@@ -16,6 +16,7 @@
 #define PERIOD (1UL << 24)
 
 void nn_port_clock_start(void) {
+    SYST_CSR = CSR_OFF; /* if it was an alarm clock */
     SYST_RVR = PERIOD - 1U;
     SYST_CVR = 0U; /* whatever is written sets it to 0; the first count reloads it */
     SYST_CSR = CSR_ON;
