@@ -143,7 +143,7 @@ def _mcs51(network: Network, board: Board, image: Path) -> tuple[float, float]:
 def _cortex_m(network: Network, board: Board, image: Path) -> tuple[float, float]:
     """Means of some steps: each begins with the simulator's state before it, and finds in all other
     buffers what they hold after it."""
-    machine = Thumb(image, board.ram["ram"], objdump())
+    machine = Thumb(image, board.ram["ram"], objdump(), vectors=board.kernels == "mve")
     buffers = [
         b
         for b in network.program.buffers

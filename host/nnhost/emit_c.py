@@ -289,7 +289,8 @@ class Function:
         var = loops[-1]
         given = [text for hole in rule.holes for text in self.argument(hole, found, loops, inside)]
         if rule.room:
-            self.room = max(self.room, var.extent)
+            elements = var.extent if rule.room == 1 else -(-var.extent // 8) * 8
+            self.room = max(self.room, rule.room * elements)
             given.insert(0, "nn_room")
         given += [f"{v.extent}U" for v in loops]
         if rule.strided is not None:
@@ -403,6 +404,10 @@ class Function:
             self.scopes[-1].lines.append(self.assignment(_bare(value)))
         else:
             self.scopes[-1].lines.append(f"{self.loop_call(*row, m.expr)};")
+        return self.closed()
+
+    def closed(self) -> list[str]:
+        """The lines of the function, all loops around their bodies."""
         while len(self.scopes) > 1:
             scope = self.scopes.pop()
             assert scope.var is not None

@@ -25,6 +25,7 @@ from nnhost.boards import get as get_board
 from nnhost.checkpoints import Checkpoints, checkpoints
 from nnhost.data import Dataset, load
 from nnhost.emit_c import Function, c_name, declaration, literal, loop, sections, table_definition
+from nnhost.emit_lanes import LaneFunction
 from nnhost.emit_native import NativeFunction
 from nnhost.emit_planes import in_planes, tables
 from nnhost.errors import CapacityError, NnhostError
@@ -82,7 +83,7 @@ class Target:
         external = board.ram["xram"].size if used == "mcs51" else 0
         return cls(
             board.name, board.payload, board.answer, board.baud, board.clock, board.internal,
-            standalone, standalone, used,
+            standalone, standalone, used, LaneFunction if used == "mve" else Function,
             external=max(0, external - board.window * board.payload - board.answer - CORE_XDATA),
             window=board.window,
             watchdog=board.watchdog, health=board.family == "cortex-m",

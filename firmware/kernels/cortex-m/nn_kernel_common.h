@@ -80,12 +80,10 @@ NN_INLINE void nn_kernel_momentum_biases(int16_t *velocity, int16_t *weight, con
     }
 }
 
-/*
- * Fills rows of draws with the next random numbers. What shifts to the left bring above 16 bits is
- * left there: no bit below ever feels it.
- */
-NN_INLINE void nn_kernel_draw(uint16_t *to, uint16_t rows, uint16_t columns) {
-    uint16_t *const end = &to[rows * columns];
+/* The next n random numbers. What shifts to the left bring above 16 bits is left there: no bit
+   below ever feels it. */
+NN_INLINE void nn_draw(uint16_t *to, uint32_t n) {
+    const uint16_t *const end = &to[n];
     uint32_t x = nn_prng_state;
     while (to != end) {
         x ^= x << 7;
@@ -95,5 +93,12 @@ NN_INLINE void nn_kernel_draw(uint16_t *to, uint16_t rows, uint16_t columns) {
     }
     nn_prng_state = (uint16_t)x;
 }
+
+#ifndef __ARM_FEATURE_MVE
+/* Fills rows of draws with the next random numbers. */
+NN_INLINE void nn_kernel_draw(uint16_t *to, uint16_t rows, uint16_t columns) {
+    nn_draw(to, (uint32_t)rows * columns);
+}
+#endif
 
 #endif

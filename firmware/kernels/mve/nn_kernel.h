@@ -16,7 +16,7 @@
                    "1:\n\t" load " q0, [%[from]], #8\n\t"                                          \
                    "vstrh.16 q0, [%[to]], #16\n\t"                                                 \
                    "le lr, 1b"                                                                     \
-                   : [from] "+&r"(from), [to] "+&r"(to)                                            \
+                   : [from] "+&l"(from), [to] "+&r"(to)                                            \
                    : [n] "r"(vectors)                                                              \
                    : "lr", "q0", "memory")
 
@@ -105,24 +105,38 @@ NN_INLINE void nn_kernel_sums(int32_t *sums, int16_t *room, const int16_t *weigh
     }
 }
 
-/* Sums of eight columns (q0, q1): a row of each times an input. Loads that widen need a low
-   register. */
-#define NN_EIGHT_COLUMNS(shift)                                                                    \
+/* Sums of eight columns (q0, q1) or sixteen (q2, q3 as well): a row of each times an input. Loads
+   that widen need a low register. */
+#define NN_LOAD_EIGHT(shift)                                                                       \
+    "vldrh.s32 q4, [%[w]]\n\t"                                                                     \
+    "vldrh.s32 q5, [%[w], #8]\n\t" shift("q4") shift("q5") "vmla.s32 q0, q4, %[factor]\n\t"        \
+                                                           "vmla.s32 q1, q5, %[factor]\n\t"
+#define NN_LOAD_SIXTEEN(shift)                                                                     \
+    NN_LOAD_EIGHT(shift)                                                                           \
+    "vldrh.s32 q6, [%[w], #16]\n\t"                                                                \
+    "vldrh.s32 q7, [%[w], #24]\n\t" shift("q6") shift("q7") "vmla.s32 q2, q6, %[factor]\n\t"       \
+                                                            "vmla.s32 q3, q7, %[factor]\n\t"
+#define NN_AS_IT_IS(q) ""
+#define NN_UPPER_BYTES(q) "vshr.s32 " q ", " q ", #8\n\t"
+#define NN_SOME_COLUMNS(clear, load, store)                                                        \
     __asm volatile("dls lr, %[n]\n\t"                                                              \
                    "vmov.i32 q0, #0\n\t"                                                           \
-                   "vmov.i32 q1, #0\n"                                                             \
+                   "vmov.i32 q1, #0\n\t" clear "\n"                                                \
                    "1:\n\t"                                                                        \
-                   "ldrsh %[factor], [%[x]], #2\n\t"                                               \
-                   "vldrh.s32 q2, [%[w]]\n\t"                                                      \
-                   "vldrh.s32 q3, [%[w], #8]\n\t" shift "vmla.s32 q0, q2, %[factor]\n\t"           \
-                   "vmla.s32 q1, q3, %[factor]\n\t"                                                \
-                   "add %[w], %[w], %[stride]\n\t"                                                 \
+                   "ldrsh %[factor], [%[x]], #2\n\t" load "add %[w], %[w], %[stride]\n\t"          \
                    "le lr, 1b\n\t"                                                                 \
                    "vstrw.32 q0, [%[sums]]\n\t"                                                    \
-                   "vstrw.32 q1, [%[sums], #16]"                                                   \
+                   "vstrw.32 q1, [%[sums], #16]\n\t" store                                         \
                    : [x] "+&r"(at), [w] "+&l"(w), [factor] "=&r"(factor)                           \
                    : [n] "r"((uint32_t)rows), [stride] "r"(2U * columns), [sums] "r"(&sums[c])     \
-                   : "lr", "q0", "q1", "q2", "q3", "memory")
+                   : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
+#define NN_EIGHT_COLUMNS(shift) NN_SOME_COLUMNS("", NN_LOAD_EIGHT(shift), "")
+#define NN_SIXTEEN_COLUMNS(shift)                                                                  \
+    NN_SOME_COLUMNS("vmov.i32 q2, #0\n\t"                                                          \
+                    "vmov.i32 q3, #0",                                                             \
+                    NN_LOAD_SIXTEEN(shift),                                                        \
+                    "vstrw.32 q2, [%[sums], #32]\n\t"                                              \
+                    "vstrw.32 q3, [%[sums], #48]")
 
 /* sums[c] = sum of (weight[r][c] >> seen) * x[r] over r. */
 NN_INLINE void nn_kernel_sums_across(int32_t *sums, int16_t *room, const int16_t *weight,
@@ -134,12 +148,20 @@ NN_INLINE void nn_kernel_sums_across(int32_t *sums, int16_t *room, const int16_t
         const int16_t *at = wide;
         const int16_t *w = &weight[c];
         int32_t factor;
-        if (seen != 0U) {
-            NN_EIGHT_COLUMNS("vshr.s32 q2, q2, #8\n\t"
-                             "vshr.s32 q3, q3, #8\n\t");
-        } else {
-            NN_EIGHT_COLUMNS("");
+        if (c + 16U > columns) {
+            if (seen != 0U) {
+                NN_EIGHT_COLUMNS(NN_UPPER_BYTES);
+            } else {
+                NN_EIGHT_COLUMNS(NN_AS_IT_IS);
+            }
+            continue;
         }
+        if (seen != 0U) {
+            NN_SIXTEEN_COLUMNS(NN_UPPER_BYTES);
+        } else {
+            NN_SIXTEEN_COLUMNS(NN_AS_IT_IS);
+        }
+        c = (uint16_t)(c + 8U);
     }
     for (; c < columns; c++) {
         int32_t sum = 0;
@@ -150,199 +172,323 @@ NN_INLINE void nn_kernel_sums_across(int32_t *sums, int16_t *room, const int16_t
     }
 }
 
+/* ---- random numbers ------------------------------------------------------------------------ */
+
+/* What a hexadecimal digit of a random number, the lowest first, makes of the eighth one after it:
+   each bit of that is a sum of bits. */
+static const uint16_t nn_eighth[4][16] = {
+    {0x0000U, 0x45F9U, 0x3314U, 0x76EDU, 0x570FU, 0x12F6U, 0x641BU, 0x21E2U, 0x8FDBU, 0xCA22U,
+     0xBCCFU, 0xF936U, 0xD8D4U, 0x9D2DU, 0xEBC0U, 0xAE39U},
+    {0x0000U, 0xDF30U, 0x3F65U, 0xE055U, 0x80CCU, 0x5FFCU, 0xBFA9U, 0x6099U, 0xAB9DU, 0x74ADU,
+     0x94F8U, 0x4BC8U, 0x2B51U, 0xF461U, 0x1434U, 0xCB04U},
+    {0x0000U, 0xBAE8U, 0x78B4U, 0xC25CU, 0xE74DU, 0x5DA5U, 0x9FF9U, 0x2511U, 0x2B5CU, 0x91B4U,
+     0x53E8U, 0xE900U, 0xCC11U, 0x76F9U, 0xB4A5U, 0x0E4DU},
+    {0x0000U, 0x103DU, 0xA57CU, 0xB541U, 0xB302U, 0xA33FU, 0x167EU, 0x0643U, 0xC8A9U, 0xD894U,
+     0x6DD5U, 0x7DE8U, 0x7BABU, 0x6B96U, 0xDED7U, 0xCEEAU},
+};
+
+/* As many vectors of random numbers, each from the vector before. */
+NN_INLINE void nn_draw_on(uint16_t *from, uint32_t vectors) {
+    __asm volatile("vmov.i16 q3, #15\n\t"
+                   "dls lr, %[n]\n"
+                   "1:\n\t"
+                   "vldrh.u16 q0, [%[from]], #16\n\t"
+                   "vshr.u16 q1, q0, #12\n\t"
+                   "vldrh.u16 q2, [%[t3], q1, uxtw #1]\n\t"
+                   "vshr.u16 q1, q0, #8\n\t"
+                   "vand q1, q1, q3\n\t"
+                   "vldrh.u16 q4, [%[t2], q1, uxtw #1]\n\t"
+                   "veor q2, q2, q4\n\t"
+                   "vshr.u16 q1, q0, #4\n\t"
+                   "vand q1, q1, q3\n\t"
+                   "vldrh.u16 q4, [%[t1], q1, uxtw #1]\n\t"
+                   "veor q2, q2, q4\n\t"
+                   "vand q1, q0, q3\n\t"
+                   "vldrh.u16 q4, [%[t0], q1, uxtw #1]\n\t"
+                   "veor q2, q2, q4\n\t"
+                   "vstrh.16 q2, [%[from]]\n\t"
+                   "le lr, 1b"
+                   : [from] "+&r"(from)
+                   : [n] "r"(vectors), [t0] "r"(nn_eighth[0]), [t1] "r"(nn_eighth[1]),
+                     [t2] "r"(nn_eighth[2]), [t3] "r"(nn_eighth[3])
+                   : "lr", "q0", "q1", "q2", "q3", "q4", "memory");
+}
+
+/* The next eight random numbers. */
+NN_INLINE void nn_draw_eight(uint16_t *to) {
+    uint32_t x = nn_prng_state;
+    uint32_t t;
+    __asm volatile(".rept 8\n\t"
+                   "eor %[x], %[x], %[x], lsl #7\n\t"
+                   "ubfx %[t], %[x], #9, #7\n\t"
+                   "eor %[x], %[x], %[t]\n\t"
+                   "eor %[x], %[x], %[x], lsl #8\n\t"
+                   "strh %[x], [%[to]], #2\n\t"
+                   ".endr"
+                   : [x] "+&r"(x), [t] "=&r"(t), [to] "+&r"(to)
+                   :
+                   : "memory");
+}
+
+/* Fills rows of draws with the next random numbers. If the last are less than eight, those before
+   them are made once more. */
+NN_INLINE void nn_kernel_draw(uint16_t *to, uint16_t rows, uint16_t columns) {
+    const uint32_t n = (uint32_t)rows * columns;
+    const uint32_t vectors = n / 8U;
+    if (vectors < 2U) {
+        nn_draw(to, n);
+        return;
+    }
+    nn_draw_eight(to);
+    nn_draw_on(to, vectors - 1U);
+    if (n % 8U != 0U) {
+        nn_draw_on(&to[n - 16U], 1U);
+    }
+    nn_prng_state = to[n - 1U];
+}
+
 /* ---- updates ------------------------------------------------------------------------------ */
 
-/* Of the noise q5, for eight columns: its upper p bits into q4. */
-#define NN_NOISE "vshr.u16 q4, q5, %[up]\n\t"
-#define NN_ALL_NOISE "vorr q4, q5, q5\n\t"
-#define NN_NEXT_NOISE "vadd.i16 q5, q5, %[step]\n\t"
+#define NN_SPREAD(load, b, t)                                                                      \
+    __asm volatile("dls lr, %[n]\n"                                                                \
+                   "1:\n\t" load "\n\t" b "\n\t" t "\n\t"                                          \
+                   "vstrw.32 q1, [%[to]], #16\n\t"                                                 \
+                   "vstrw.32 q2, [%[to]], #16\n\t"                                                 \
+                   "le lr, 1b"                                                                     \
+                   : [from] "+&l"(from), [to] "+&r"(to)                                            \
+                   : [n] "r"((n + 7U) / 8U), [up] "i"((p < 16U) ? 16 - p : 1)                      \
+                   : "lr", "q0", "q1", "q2", "memory")
+#define NN_SPREAD_BY(b, t)                                                                         \
+    if (kind == NN_UINT8) {                                                                        \
+        NN_SPREAD("vldrb.u16 q0, [%[from]], #8", b, t);                                            \
+    } else if (kind == NN_INT8) {                                                                  \
+        NN_SPREAD("vldrb.s16 q0, [%[from]], #8", b, t);                                            \
+    } else {                                                                                       \
+        NN_SPREAD("vldrh.u16 q0, [%[from]], #16", b, t);                                           \
+    }
+
+/* x << (16 - p) in 32 bits: of each eight columns, the even ones before the odd ones. What follows
+   the last column is of no concern. */
+NN_INLINE const int32_t *nn_spread(int16_t *room, const void *x, uint8_t kind, uint16_t n,
+                                   uint8_t p) {
+    const uint8_t *from = (const uint8_t *)x;
+    int16_t *to = room;
+    if (p < 16U) {
+        NN_SPREAD_BY("vshllb.s16 q1, q0, %[up]", "vshllt.s16 q2, q0, %[up]")
+    } else {
+        NN_SPREAD_BY("vmovlb.s16 q1, q0", "vmovlt.s16 q2, q0")
+    }
+    return (const int32_t *)room;
+}
 
 /*
- * Velocities q0, inputs q1, momentum q7, factor q6: saturate((v * M - F * x + noise) >> p).
+ * Products and noise have 16 bits of fraction, whatever p is: inputs and momentum have 16 - p more,
+ * and the noise is a counter of 16 bits. The upper half of a sum is then what is asked for.
  *
- * All shifts of velocities round, for binutils 2.40 has VQSHRN wrong: it assembles VQRSHRN. So the
- * noise is less by a half than what is added in the end; as a number with a sign, its upper bits
- * are, too.
+ * Registers of all loops: noise q5, that of a row whose draw is 0 in q6.
  */
-#define NN_LESS_A_HALF 0x8000U
-#define NN_MOVE                                                                                    \
-    "vshr.s16 q4, q5, %[up]\n\t"                                                                   \
-    "vmullb.s16 q2, q0, q7\n\t"                                                                    \
-    "vmullb.s16 q3, q1, q6\n\t"                                                                    \
-    "vsub.i32 q2, q2, q3\n\t"                                                                      \
-    "vmovlb.s16 q3, q4\n\t"                                                                        \
-    "vadd.i32 q2, q2, q3\n\t"                                                                      \
-    "vmullt.s16 q3, q0, q7\n\t"                                                                    \
-    "vmullt.s16 q1, q1, q6\n\t"                                                                    \
-    "vsub.i32 q3, q3, q1\n\t"                                                                      \
-    "vmovlt.s16 q4, q4\n\t"                                                                        \
-    "vadd.i32 q3, q3, q4\n\t"                                                                      \
-    "vqrshrnb.s32 q0, q2, %[p]\n\t"                                                                \
-    "vqrshrnt.s32 q0, q3, %[p]\n\t"
-/* The same without inputs, where the factor is zero. */
-#define NN_DECAY                                                                                   \
-    "vshr.s16 q4, q5, %[up]\n\t"                                                                   \
-    "vmullb.s16 q2, q0, q7\n\t"                                                                    \
-    "vmovlb.s16 q3, q4\n\t"                                                                        \
-    "vadd.i32 q2, q2, q3\n\t"                                                                      \
-    "vmullt.s16 q3, q0, q7\n\t"                                                                    \
-    "vmovlt.s16 q4, q4\n\t"                                                                        \
-    "vadd.i32 q3, q3, q4\n\t"                                                                      \
-    "vqrshrnb.s32 q0, q2, %[p]\n\t"                                                                \
-    "vqrshrnt.s32 q0, q3, %[p]\n\t"
-
-/* Weights at %[w] and q0, (v + the upper e bits of noise) >> e, which is the mean of the two >> (e
-   - 1): that shift and the sum are one instruction, with k = 2^(16-e). */
-#define NN_ADD_NARROWED                                                                            \
-    "vshr.s16 q1, q5, %[ue]\n\t"                                                                   \
-    "vhadd.s16 q0, q0, q1\n\t"                                                                     \
-    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
-    "vqrdmlah.s16 q1, q0, %[k]\n\t"
-#define NN_ADD_HALVED                                                                              \
-    "vshr.s16 q1, q5, #15\n\t"                                                                     \
-    "vrhadd.s16 q0, q0, q1\n\t"                                                                    \
-    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
-    "vqadd.s16 q1, q1, q0\n\t"
-#define NN_ADD                                                                                     \
-    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
-    "vqadd.s16 q1, q1, q0\n\t"
-
 #define NN_SET_OUT                                                                                 \
-    "vdup.16 q7, %[m]\n\t"                                                                         \
-    "vdup.16 q6, %[f]\n\t"                                                                         \
-    "vldrh.u16 q5, [%[noise]]\n\t"                                                                 \
-    "vadd.i16 q5, q5, %[draw]\n\t"                                                                 \
-    "dls lr, %[n]\n"
-#define NN_OPERANDS                                                                                \
-    : [x] "+&r"(x), [v] "+&r"(v), [w] "+&r"(w), [t] "=&Te"(t)                                      \
-    : [m] "r"((int32_t)momentum), [f] "r"(factor), [draw] "r"(*draws + NN_LESS_A_HALF),                   \
-      [noise] "r"(noise), [step] "r"(8U * nn_noise_step(p)), [n] "r"(vectors), [p] "i"(p),         \
-      [up] "i"(16 - p), [ue] "i"(16 - e), [k] "r"(1L << (16U - e))                                 \
-    : "lr", "cc", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory"
-#define NN_ROW(add)                                                                                \
-    __asm volatile(NN_SET_OUT                                                                      \
-                   "1:\n\t"                                                                        \
-                   "vldrh.u16 q0, [%[v]]\n\t"                                                      \
-                   "vldrh.u16 q1, [%[x]], #16\n\t" NN_MOVE "vstrh.16 q0, [%[v]], #16\n\t" add      \
-                   "vstrh.16 q1, [%[w]], #16\n\t" NN_NEXT_NOISE "le lr, 1b" NN_OPERANDS)
-/* Where the factor is zero: velocities that are zero remain so, and their weights. */
-#define NN_STILL_ROW(add)                                                                          \
-    __asm volatile(NN_SET_OUT "1:\n\t"                                                             \
-                              "vldrh.u16 q0, [%[v]], #16\n\t"                                      \
-                              "vaddv.u16 %[t], q0\n\t"                                             \
-                              "cmp %[t], #0\n\t"                                                   \
-                              "beq 2f\n\t" NN_DECAY "vstrh.16 q0, [%[v], #-16]\n\t" add            \
-                              "vstrh.16 q1, [%[w]]\n"                                              \
-                              "2:\n\t"                                                             \
-                              "add %[w], %[w], #16\n\t" NN_NEXT_NOISE "le lr, 1b" NN_OPERANDS)
+    "mov %[f], #0\n\t"                                                                             \
+    "vidup.u16 q6, %[f], #1\n\t"                                                                   \
+    "mov %[f], %[once]\n\t"                                                                        \
+    "vmul.i16 q6, q6, %[f]\n\t"
+
+/* Of eight columns, noise in q1 and q2, with products of even and of odd columns added. */
+#define NN_PRODUCTS                                                                                \
+    "vldrw.u32 q3, [%[x]], #16\n\t"                                                                \
+    "vmovlb.u16 q1, q5\n\t"                                                                        \
+    "vmla.s32 q1, q3, %[f]\n\t"                                                                    \
+    "vldrw.u32 q3, [%[x]], #16\n\t"                                                                \
+    "vmovlt.u16 q2, q5\n\t"                                                                        \
+    "vmla.s32 q2, q3, %[f]\n\t"
+#define NN_NEXT_NOISE "vadd.i16 q5, q5, %[step]\n\t"
+
+/* Velocities q0: saturate((v * M - F * x + noise) >> 16). */
+#define NN_MOVE                                                                                    \
+    NN_PRODUCTS                                                                                    \
+    "vqdmullb.s16 q3, q0, %[m]\n\t"                                                                \
+    "vqadd.s32 q1, q1, q3\n\t"                                                                     \
+    "vqdmullt.s16 q0, q0, %[m]\n\t"                                                                \
+    "vqadd.s32 q0, q0, q2\n\t"                                                                     \
+    "vsri.32 q0, q1, #16\n\t"
+/* Velocities v where the factor is zero, with q7 = 2^16 - M: less the upper half of v * q7, and
+   less 1 if its lower half is more than the noise. q4 is 1. */
+#define NN_DECAY(v)                                                                                \
+    "vmulh.s16 q1, " v ", q7\n\t"                                                                  \
+    "vmul.i16 q2, " v ", q7\n\t"                                                                   \
+    "vpt.u16 hi, q2, q5\n\t"                                                                       \
+    "vaddt.i16 q1, q1, q4\n\t"                                                                     \
+    "vsub.i16 " v ", " v ", q1\n\t"
+
+/* Weights q1 and velocities v narrowed, (v + the upper e bits of noise) >> e, which is the mean of
+   the two >> (e - 1): that shift and the sum are one instruction, with k = 2^(16-e). */
+#define NN_ADD_NARROWED(v)                                                                         \
+    "vshr.u16 q2, q5, %[ue]\n\t"                                                                   \
+    "vhadd.s16 q2, " v ", q2\n\t"                                                                  \
+    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
+    "vqdmlah.s16 q1, q2, %[k]\n\t"
+#define NN_ADD_HALVED(v)                                                                           \
+    "vshr.u16 q2, q5, #15\n\t"                                                                     \
+    "vhadd.s16 q2, " v ", q2\n\t"                                                                  \
+    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
+    "vqadd.s16 q1, q1, q2\n\t"
+#define NN_ADD(v)                                                                                  \
+    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
+    "vqadd.s16 q1, q1, " v "\n\t"
+
+/* The end of a row, less than eight columns. */
+#define NN_REST(change, add)                                                                       \
+    "vldrh.u16 q0, [%[v]]\n\t" change add("q0") "mov lr, %[rest]\n\t"                              \
+                                                "vctp.16 lr\n\t"                                   \
+                                                "vpstt\n\t"                                        \
+                                                "vstrht.16 q0, [%[v]]\n\t"                         \
+                                                "vstrht.16 q1, [%[w]]\n\t"                         \
+                                                "add %[v], %[v], %[rest] * 2\n\t"                  \
+                                                "add %[w], %[w], %[rest] * 2\n\t"
+
+/* Whole vectors of a row whose factor is zero: velocities that are zero remain so, and their
+   weights. A round looks at one vector, or at two. */
+#define NN_STILL(v, back, add)                                                                     \
+    NN_DECAY(v)                                                                                    \
+    "vstrh.16 " v ", [%[v], " back "]\n\t" add(v) "vstrh.16 q1, [%[w]], #16\n\t" NN_NEXT_NOISE
+#define NN_STILL_LOOP(look, change, step)                                                          \
+    "dls lr, %[n]\n"                                                                               \
+    "2:\n\t" look "cbz %[f], 3f\n\t" change "le lr, 2b\n\t"                                        \
+    "b 4f\n"                                                                                       \
+    "3:\n\t" step "le lr, 2b\n"                                                                    \
+    "4:\n\t"
+#define NN_STILL_VECTORS(add)                                                                      \
+    NN_STILL_LOOP("vldrh.u16 q0, [%[v]], #16\n\t"                                                  \
+                  "vaddv.u16 %[f], q0\n\t",                                                        \
+                  NN_STILL("q0", "#-16", add), "add %[w], %[w], #16\n\t" NN_NEXT_NOISE)
+#define NN_STILL_PAIRS(add)                                                                        \
+    NN_STILL_LOOP("vldrh.u16 q0, [%[v]], #32\n\t"                                                  \
+                  "vldrh.u16 q3, [%[v], #-16]\n\t"                                                 \
+                  "vorr q1, q0, q3\n\t"                                                            \
+                  "vaddv.u16 %[f], q1\n\t",                                                        \
+                  NN_STILL("q0", "#-32", add) NN_STILL("q3", "#-16", add),                         \
+                  "add %[w], %[w], #32\n\t" NN_NEXT_NOISE NN_NEXT_NOISE)
+/* Those of the others. */
+#define NN_MOVED(add)                                                                              \
+    "vldrh.u16 q0, [%[v]]\n\t" NN_MOVE                                                             \
+    "vstrh.16 q0, [%[v]], #16\n\t" add("q0") "vstrh.16 q1, [%[w]], #16\n\t" NN_NEXT_NOISE
+#define NN_MOVED_LOOP(round)                                                                       \
+    "dls lr, %[n]\n"                                                                               \
+    "6:\n\t" round "le lr, 6b\n\t"
+
+#define NN_ALL_ROWS(still, moved)                                                                  \
+    __asm volatile(NN_SET_OUT "mov %[f], %[g]\n\t"                                                 \
+                              "vdup.16 q7, %[f]\n\t"                                               \
+                              "vmov.i16 q4, #1\n"                                                  \
+                              "1:\n\t"                                                             \
+                              "ldrh lr, [%[draws]], #4\n\t"                                        \
+                              "ldrsh %[f], [%[factors]], #2\n\t"                                   \
+                              "vadd.i16 q5, q6, lr\n\t"                                            \
+                              "cmp %[f], #0\n\t"                                                   \
+                              "bne 5f\n\t" still "cmp %[factors], %[end]\n\t"                      \
+                              "bne 1b\n\t"                                                         \
+                              "b 7f\n"                                                             \
+                              "5:\n\t"                                                             \
+                              "rsb %[f], %[f], #0\n\t" moved "sub %[x], %[x], %[back]\n\t"         \
+                              "cmp %[factors], %[end]\n\t"                                         \
+                              "bne 1b\n"                                                           \
+                              "7:"                                                                 \
+                   : [x] "+&r"(x), [v] "+&r"(velocity), [w] "+&r"(weight),                         \
+                     [factors] "+&r"(factors), [draws] "+&r"(draws), [f] "=&r"(f)                  \
+                   : [end] "r"(&factors[rows]), [m] "r"((int32_t)momentum << (15U - p)),           \
+                     [step] "r"(8U * nn_noise_step(p)), [n] "r"(rounds), [k] "r"(1L << (16U - e)), \
+                     [g] "i"(0x10000L - ((int32_t)momentum << (16U - p))),                         \
+                     [once] "i"((uint32_t)nn_noise_step(p)), [ue] "i"(16 - e),                     \
+                     [rest] "i"(columns % 8U), [back] "i"((columns + 7U) / 8U * 32U)               \
+                   : "lr", "cc", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
+#define NN_COLUMNS(add)                                                                            \
+    if (pairs) {                                                                                   \
+        NN_ALL_ROWS(NN_STILL_PAIRS(add), NN_MOVED_LOOP(NN_MOVED(add) NN_MOVED(add)));              \
+    } else if (columns % 8U == 0U) {                                                               \
+        NN_ALL_ROWS(NN_STILL_VECTORS(add), NN_MOVED_LOOP(NN_MOVED(add)));                          \
+    } else if (columns > 8U) {                                                                     \
+        NN_ALL_ROWS(NN_STILL_VECTORS(add) NN_REST(NN_DECAY("q0"), add),                            \
+                    NN_MOVED_LOOP(NN_MOVED(add)) NN_REST(NN_MOVE, add));                           \
+    } else {                                                                                       \
+        NN_ALL_ROWS(NN_REST(NN_DECAY("q0"), add), NN_REST(NN_MOVE, add));                          \
+    }
 
 /*
  * All rows of velocities and weights, with the factor and the second draw of each:
  *     v = saturate((v * momentum - factor * x + noise) >> p)
  *     w = saturate(w + ((v + (noise >> (p - e))) >> e))
+ * The momentum is more than a half.
  */
 NN_INLINE void nn_kernel_momentum(int16_t *room, int16_t *velocity, int16_t *weight,
                                   const void *inputs, uint8_t kind, const int16_t *factors,
                                   const uint16_t *draws, uint16_t momentum, uint16_t rows,
                                   uint16_t columns, uint8_t p, uint8_t e) {
-    const int16_t *const wide = nn_widen(room, inputs, kind, columns);
-    const uint32_t vectors = columns / 8U;
-    const int16_t *const end = &factors[rows];
-    int16_t *v = velocity;
-    int16_t *w = weight;
-    uint16_t noise[8];
-    uint16_t i;
-    for (i = 0U; i < 8U; i++) {
-        noise[i] = (uint16_t)(i * nn_noise_step(p));
-    }
-    for (; factors != end; factors++, draws += 2U) {
-        const int32_t factor = *factors;
-        const int16_t *x = wide;
-        uint32_t t;
-        if (vectors == 0U) {
-            (void)t;
-        } else if (factor != 0) {
-            if (e > 1U) {
-                NN_ROW(NN_ADD_NARROWED);
-            } else if (e == 1U) {
-                NN_ROW(NN_ADD_HALVED);
-            } else {
-                NN_ROW(NN_ADD);
-            }
-        } else if (e > 1U) {
-            NN_STILL_ROW(NN_ADD_NARROWED);
-        } else if (e == 1U) {
-            NN_STILL_ROW(NN_ADD_HALVED);
-        } else {
-            NN_STILL_ROW(NN_ADD);
-        }
-        for (i = (uint16_t)(8U * vectors); i < columns; i++) {
-            const int32_t random = nn_noise(*draws, i, p);
-            const int32_t sum = *v * momentum - factor * wide[i] + random;
-            const int32_t moved = nn_saturate_shifted(sum, p);
-            *v++ = (int16_t)moved;
-            *w = (int16_t)nn_saturate(*w + ((moved + (random >> (p - e))) >> e));
-            w++;
-        }
+    const int32_t *x = nn_spread(room, inputs, kind, columns, p);
+    const uint8_t pairs = (columns % 16U == 0U) ? 1U : 0U;
+    const uint32_t rounds = columns / (pairs ? 16U : 8U);
+    register int32_t f __asm("r2"); /* VADDV takes an even register, CBZ a low one */
+    if (e > 1U) {
+        NN_COLUMNS(NN_ADD_NARROWED)
+    } else if (e == 1U) {
+        NN_COLUMNS(NN_ADD_HALVED)
+    } else {
+        NN_COLUMNS(NN_ADD)
     }
 }
 
-/* Weights q0 less steps, (factor * x + noise) >> p; inputs are q1, the factor q6. */
-#define NN_UPDATE(upper_noise)                                                                     \
+/* Weights less steps: saturate(w - ((F * x + noise) >> 16)), in q1. */
+#define NN_STEP                                                                                    \
+    NN_PRODUCTS                                                                                    \
+    "vsri.32 q2, q1, #16\n\t"                                                                      \
+    "vldrh.u16 q1, [%[w]]\n\t"                                                                     \
+    "vqsub.s16 q1, q1, q2\n\t"
+#define NN_STEP_VECTORS                                                                            \
+    "dls lr, %[n]\n"                                                                               \
+    "2:\n\t" NN_STEP "vstrh.16 q1, [%[w]], #16\n\t" NN_NEXT_NOISE "le lr, 2b\n\t"
+#define NN_STEP_REST                                                                               \
+    NN_STEP                                                                                        \
+    "mov lr, %[rest]\n\t"                                                                          \
+    "vctp.16 lr\n\t"                                                                               \
+    "vpst\n\t"                                                                                     \
+    "vstrht.16 q1, [%[w]]\n\t"                                                                     \
+    "add %[w], %[w], %[rest] * 2\n\t"
+#define NN_STEPS(row)                                                                              \
     __asm volatile(                                                                                \
-        "vdup.16 q6, %[f]\n\t"                                                                     \
-        "vldrh.u16 q5, [%[noise]]\n\t"                                                             \
-        "vadd.i16 q5, q5, %[draw]\n\t"                                                             \
-        "dls lr, %[n]\n"                                                                           \
-        "1:\n\t"                                                                                   \
-        "vldrh.u16 q1, [%[x]], #16\n\t" upper_noise "vmullb.s16 q2, q1, q6\n\t"                    \
-        "vmovlb.u16 q3, q4\n\t"                                                                    \
-        "vadd.i32 q2, q2, q3\n\t"                                                                  \
-        "vmullt.s16 q3, q1, q6\n\t"                                                                \
-        "vmovlt.u16 q4, q4\n\t"                                                                    \
-        "vadd.i32 q3, q3, q4\n\t"                                                                  \
-        "vldrh.u16 q0, [%[w]]\n\t"                                                                 \
-        "vshrnb.i32 q1, q2, %[p]\n\t"                                                              \
-        "vshrnt.i32 q1, q3, %[p]\n\t"                                                              \
-        "vqsub.s16 q0, q0, q1\n\t"                                                                 \
-        "vstrh.16 q0, [%[w]], #16\n\t" NN_NEXT_NOISE "le lr, 1b"                                   \
-        : [x] "+&r"(x), [w] "+&r"(w)                                                               \
-        : [f] "r"(factor), [draw] "r"((uint32_t)draw), [noise] "r"(noise),                         \
-          [step] "r"(8U * nn_noise_step(p)), [n] "r"(vectors), [p] "i"(p), [up] "i"(16 - p)        \
-        : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "memory")
+        NN_SET_OUT "1:\n\t"                                                                        \
+                   "ldrh lr, [%[draws]], #4\n\t"                                                   \
+                   "ldrsh %[f], [%[factors]], #2\n\t"                                              \
+                   "vadd.i16 q5, q6, lr\n\t"                                                       \
+                   "cmp %[f], #0\n\t"                                                              \
+                   "bne 5f\n\t"                                                                    \
+                   "add %[w], %[w], %[stride]\n\t"                                                 \
+                   "cmp %[factors], %[end]\n\t"                                                    \
+                   "bne 1b\n\t"                                                                    \
+                   "b 7f\n"                                                                        \
+                   "5:\n\t" row "sub %[x], %[x], %[back]\n\t"                                      \
+                   "cmp %[factors], %[end]\n\t"                                                    \
+                   "bne 1b\n"                                                                      \
+                   "7:"                                                                            \
+        : [x] "+&r"(x), [w] "+&r"(weight), [factors] "+&r"(factors), [draws] "+&r"(draws),         \
+          [f] "=&r"(f)                                                                             \
+        : [end] "r"(&factors[rows]), [step] "r"(8U * nn_noise_step(p)), [n] "r"(vectors),          \
+          [stride] "r"(2U * columns), [once] "i"((uint32_t)nn_noise_step(p)),                      \
+          [rest] "i"(columns % 8U), [back] "i"((columns + 7U) / 8U * 32U)                          \
+        : "lr", "cc", "q0", "q1", "q2", "q3", "q5", "q6", "memory")
 
 /* weight = saturate(weight - ((factor * x + noise) >> p), row by row. A zero factor changes
    nothing. */
 NN_INLINE void nn_kernel_update(int16_t *room, int16_t *weight, const void *inputs, uint8_t kind,
                                 const int16_t *factors, const uint16_t *draws, uint16_t rows,
                                 uint16_t columns, uint8_t p) {
-    const int16_t *const wide = nn_widen(room, inputs, kind, columns);
+    const int32_t *x = nn_spread(room, inputs, kind, columns, p);
     const uint32_t vectors = columns / 8U;
-    uint16_t noise[8];
-    uint16_t r, i;
-    for (i = 0U; i < 8U; i++) {
-        noise[i] = (uint16_t)(i * nn_noise_step(p));
-    }
-    for (r = 0U; r < rows; r++) {
-        const int32_t factor = factors[r];
-        const uint16_t draw = draws[2U * r];
-        const int16_t *x = wide;
-        int16_t *w = &weight[r * columns];
-        if (factor == 0) {
-            continue;
-        }
-        if (vectors != 0U) {
-            if (p < 16U) {
-                NN_UPDATE(NN_NOISE);
-            } else {
-                NN_UPDATE(NN_ALL_NOISE);
-            }
-        }
-        for (i = (uint16_t)(8U * vectors); i < columns; i++) {
-            const int32_t moved = (factor * wide[i] + nn_noise(draw, i, p)) >> p;
-            *w = (int16_t)nn_saturate(*w - moved);
-            w++;
-        }
+    register int32_t f __asm("r2"); /* VIDUP takes an even register */
+    if (columns % 8U == 0U) {
+        NN_STEPS(NN_STEP_VECTORS);
+    } else if (vectors != 0U) {
+        NN_STEPS(NN_STEP_VECTORS NN_STEP_REST);
+    } else {
+        NN_STEPS(NN_STEP_REST);
     }
 }
 

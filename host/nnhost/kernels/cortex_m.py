@@ -32,7 +32,7 @@ _DRAWS = _matrix("draws", 2, UINT16)
 _PLACE = _WEIGHT[_ROW, _COLUMN]
 
 
-def _sums(seen: int, room: bool) -> LoopRule:
+def _sums(seen: int, room: int) -> LoopRule:
     """All sums of a layer."""
     x = _inputs(15)
     pattern = total(_COLUMN, (_PLACE >> seen) * x[_COLUMN])
@@ -41,7 +41,7 @@ def _sums(seen: int, room: bool) -> LoopRule:
     )
 
 
-def _sums_across(seen: int, room: bool) -> LoopRule:
+def _sums_across(seen: int, room: int) -> LoopRule:
     """All sums of a backward pass: over the rows, for each column."""
     x = _inputs(15)
     pattern = total(_ROW, (_PLACE >> seen) * x[_ROW])
@@ -68,7 +68,7 @@ def _maps(
     )
 
 
-def _update(shift: int, room: bool) -> LoopRule:
+def _update(shift: int, room: int) -> LoopRule:
     """Plain SGD. Steps fit 16 bits."""
     x = _inputs(min(shift, 15), 1 - (1 << shift))
     (m,) = _maps("sgd", x, shift)
@@ -78,12 +78,13 @@ def _update(shift: int, room: bool) -> LoopRule:
     )
 
 
-def _momentum(name: str, shift: int, extra: int, *, room: bool, scaled: bool = False) -> LoopRule:
-    """SGD with momentum. `scaled`: inputs and momentums whose sums with 16 bits of fraction fit 32
-    bits: more than a half."""
+def _momentum(
+    name: str, shift: int, extra: int, *, room: int, bits: int = 15, more: bool = False
+) -> LoopRule:
+    """SGD with momentum, of inputs of so many bits; `more`: for momentums of more than a half."""
     most = (1 << shift) - 1
-    x = _inputs(shift - 1 if scaled else 15)
-    by = Hole("momentum", (), Interval(most // 2 + 2 if scaled else 1, most))
+    x = _inputs(bits)
+    by = Hole("momentum", (), Interval(most // 2 + 2 if more else 1, most))
     moved, added = _maps("momentum", x, shift, extra, _VELOCITY, by())
     return LoopRule(
         name,
@@ -132,31 +133,43 @@ def _draw() -> LoopRule:
 _MOMENTUMS = [(shift, extra) for shift in range(8, 16) for extra in range(7)]
 
 
-def _common(room: bool = False, across: bool = False) -> Iterable[LoopRule]:
-    """Rules of all; whether the kernels of sums and updates, and of sums `across`, need room."""
+def _sums_and_draws(room: int = 0, across: int = 0) -> Iterable[LoopRule]:
+    """Rules of all; the room that the kernels of sums and of sums `across` need."""
     for seen in (0, 8):
         yield _sums(seen, room)
         yield _sums_across(seen, across)
     yield _draw()
+
+
+def _scalar() -> Iterable[LoopRule]:
+    yield from _sums_and_draws()
     for shift in range(1, 17):
-        yield _update(shift, room)
+        yield _update(shift, room=0)
     for shift, extra in _MOMENTUMS:
         yield _momentum_biases(shift, extra)
-
-
-def _plain(rules: Iterable[LoopRule], room: bool) -> Iterable[LoopRule]:
-    yield from rules
-    for shift, extra in _MOMENTUMS:
-        yield _momentum("nn_kernel_momentum", shift, extra, room=room)
+        yield _momentum("nn_kernel_momentum", shift, extra, room=0)
 
 
 def _dsp() -> Iterable[LoopRule]:
-    yield from _common(room=True)
+    yield from _sums_and_draws(room=1)
+    for shift in range(1, 17):
+        yield _update(shift, room=1)
     for shift, extra in _MOMENTUMS:
-        yield _momentum("nn_kernel_momentum", shift, extra, room=True, scaled=True)
-        yield _momentum("nn_kernel_momentum_wide", shift, extra, room=True)
+        yield _momentum_biases(shift, extra)
+        # Inputs and momentums whose sums with 16 bits of fraction fit 32 bits.
+        yield _momentum("nn_kernel_momentum", shift, extra, room=1, bits=shift - 1, more=True)
+        yield _momentum("nn_kernel_momentum_wide", shift, extra, room=1)
 
 
-SCALAR: Rules = tuple(_plain(_common(), room=False))
+def _mve() -> Iterable[LoopRule]:
+    yield from _sums_and_draws(room=1, across=1)
+    # Inputs in 32 bits; what is left, such as biases, is done in lanes (`nnhost.emit_lanes`).
+    for shift in range(1, 17):
+        yield _update(shift, room=2)
+    for shift, extra in _MOMENTUMS:
+        yield _momentum("nn_kernel_momentum", shift, extra, room=2, bits=min(shift, 15), more=True)
+
+
+SCALAR: Rules = tuple(_scalar())
 DSP: Rules = tuple(_dsp())
-MVE: Rules = tuple(_plain(_common(room=True, across=True), room=True))
+MVE: Rules = tuple(_mve())

@@ -85,7 +85,8 @@ class LoopRule:
     With `outer` the kernel runs over that loop of the Map too, whose extent comes before n; arrays
     then have no elements but those that the loops reach. A sum is computed for each of its
     rounds: ``kernel(sums, holes..., rounds, n, numbers...)``. `then` is the element and pattern of
-    a second Map. With `room`, n int16_t that the kernel may use come before the holes.
+    a second Map. With `room`, so many int16_t for each of n elements, that the kernel may use, come
+    before the holes; n is rounded up to whole vectors of eight if it is more than one.
     """
 
     kernel: str
@@ -99,7 +100,7 @@ class LoopRule:
     outer: Var | None = None
     numbers: tuple[int, ...] = ()
     then: tuple[Load, Expr] | None = None
-    room: bool = False
+    room: int = 0
 
     @property
     def loops(self) -> tuple[Var, ...]:

@@ -24,8 +24,9 @@ _LONGEST = 64
 #: A function that takes longer does not come to an end.
 _PATIENCE = 1 << 24
 _NAMES = {"sb": 9, "sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14, "pc": 15}
-#: Behind the registers: the last result, carry, overflow, and the last vector that was loaded.
-_RESULT, _CARRY, _OVERFLOW = "R[16]", "R[17]", "R[18]"
+#: Behind the registers: the last result, carry, overflow, which of the last two vectors that were
+#: loaded have anything but zeros, and the elements that a round of a loop over vectors takes.
+_RESULT, _CARRY, _OVERFLOW, _VECTOR, _TAKEN = "R[16]", "R[17]", "R[18]", "R[19]", "R[20]"
 _CONDITIONS = {
     "eq": "not R[16]", "ne": "R[16]", "cs": "R[17]", "cc": "not R[17]", "mi": "R[16] >> 31",
     "pl": "not R[16] >> 31", "vs": "R[18]", "vc": "not R[18]", "hi": "R[17] and R[16]",
@@ -75,12 +76,15 @@ _STORES = {"str": 4, "strh": 2, "strb": 1}
 _BASES = sorted(
     [*_LOGIC, *_SUMS, *_SHIFTS, *_PRODUCTS, *_ONE, *_FIELDS, *_LOADS, *_STORES, "tst", "teq", "b",
      "bl", "blx", "bx", "cbz", "cbnz", "tbb", "tbh", "push", "pop", "ldmia", "stmia", "ldmdb",
-     "stmdb", "ldrd", "strd", "le", "dls", "movt", "addw", "subw", "ssat", "usat"],
+     "stmdb", "ldrd", "strd", "le", "letp", "dls", "movt", "addw", "subw", "ssat", "usat"],
     key=len, reverse=True,
 )  # fmt: skip
-#: The sum of a vector's elements, which tells whether all are 0. Some versions of objdump take what
-#: handles vectors for instructions of a coprocessor.
-_VECTOR_SUM = re.compile(r"vaddv\.u16 (\w+)|cdp2 15, 15, c(r\d+), cr5,")
+#: The sum of a vector's elements, which tells whether all are 0.
+_VECTOR_SUM = re.compile(r"vaddv\.u16 (\w+)")
+#: The start of a loop over vectors.
+_VECTOR_LOOP = re.compile(r"dlstp\.(\d+)")
+#: What objdump has to be told, lest it takes vectors for the registers of a coprocessor.
+_VECTORS = ("-m", "armv8.1-m.main")
 _MEMORY = re.compile(r"\[(\w+)(?:, (#?[-\w]+)(?:, lsl #(\d))?)?\](!)?(?:, #(-?\w+))?")
 
 #: The address that follows and the instructions that it took.
@@ -106,12 +110,12 @@ def _segments(elf: bytes) -> Iterator[tuple[int, int, bytes]]:
 class Thumb:
     """A firmware: `memory` is RAM from `origin` on, `flash` what lies there."""
 
-    def __init__(self, image: Path, ram: Memory, objdump: str) -> None:
+    def __init__(self, image: Path, ram: Memory, objdump: str, vectors: bool = False) -> None:
         self.origin = ram.origin
         self.memory, self.kept = bytearray(ram.size), bytearray(ram.size)
         self.flash_origin, self.flash = 0, b""
         self._load(image.read_bytes())
-        text = _listing(objdump, image)
+        text = _listing(objdump, image, _VECTORS if vectors else ())
         self.symbols = {
             name: int(at, 16)
             for at, name in re.findall(r"^([0-9a-f]{8}) .{7} \S+\t[0-9a-f]{8} (\w+)$", text, re.M)
@@ -135,7 +139,7 @@ class Thumb:
 
     def call(self, name: str, *arguments: int) -> int:
         """The instructions from the start of a function to its return."""
-        registers = [0] * 20
+        registers = [0] * 21
         registers[: len(arguments)] = arguments
         registers[13] = self.origin + len(self.memory) - 64
         registers[14] = _OUTSIDE
@@ -177,10 +181,10 @@ class Thumb:
             self.memory[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
 
-def _listing(objdump: str, image: Path) -> str:
+def _listing(objdump: str, image: Path, options: tuple[str, ...]) -> str:
     if not objdump:
         raise UnknownCode("there is no objdump")
-    command = [objdump, "-d", "-t", "--no-show-raw-insn", str(image)]
+    command = [objdump, *options, "-d", "-t", "--no-show-raw-insn", str(image)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnknownCode(f"{objdump}: {done.stderr.strip()}")
@@ -265,7 +269,12 @@ class _Writer:
         """Write one; whether nothing follows it."""
         name, sets, self.condition = _parted(full)
         parts = _split(operands)
-        if name in ("b", "bl", "blx", "bx", "cbz", "cbnz", "tbb", "tbh", "le", "dls"):
+        if found := _VECTOR_LOOP.match(full):
+            self.do(f"R[14] = {_value(parts[1])}; {_TAKEN} = {128 // int(found[1])}")
+            return False
+        if full.startswith("vmov"):
+            return False
+        if name in ("b", "bl", "blx", "bx", "cbz", "cbnz", "tbb", "tbh", "le", "letp", "dls"):
             return self.jump(name, parts)
         if name in ("push", "pop", "ldmia", "stmia", "ldmdb", "stmdb"):
             return self.several(name, parts)
@@ -290,7 +299,9 @@ class _Writer:
         elif name:
             return self.arithmetic(name, sets, parts)
         elif found := _VECTOR_SUM.match(f"{full} {operands}"):
-            self.do(f"R[{_register(found[1] or found[2])}] = R[19]")
+            self.do(f"R[{_register(found[1])}] = {_VECTOR} & 1")
+        elif full == "vorr":
+            self.do(f"{_VECTOR} = {_VECTOR} > 0")
         return False
 
     def arithmetic(self, name: str, sets: bool, parts: list[str]) -> bool:
@@ -351,7 +362,8 @@ class _Writer:
     def memory(self, name: str, parts: list[str], operands: str, comment: str) -> bool:
         """Loads and stores; what is unknown only moves its address register."""
         found = _MEMORY.search(operands)
-        assert found
+        if found is None:  # elements that a vector picks
+            return False
         base, offset, shift, before, after = found.groups()
         if base == "pc":
             literal = re.search(r"@ \(?([0-9a-f]+)", comment)
@@ -374,10 +386,8 @@ class _Writer:
             lines.append(f"{_value(parts[0])} = x")
         elif name == "strd":
             lines += [f"store(at + {4 * i}, 4, {_value(parts[i])})" for i in (0, 1)]
-        elif name in ("ldc", "vldrh.u16", "vldrh.s16"):
-            lines.append("R[19] = load(at, 16) > 0")
-        if after and name in ("ldc", "stc") and int(after, 0) & 0x200:
-            after = str((int(after, 0) & 0x1FC) // 2)  # of a vector of halfwords
+        elif name == "vldrh.u16":
+            lines.append(f"{_VECTOR} = {_VECTOR} << 1 & 2 | (load(at, 16) > 0)")
         if before:
             lines.append(f"R[{_register(base)}] = at & W")
         if after:
@@ -427,8 +437,8 @@ class _Writer:
         if name in ("cbz", "cbnz"):
             self.leave(target, f"{'not ' if name == 'cbz' else ''}{_value(parts[0])}")
             return False
-        if name == "le":
-            self.do("R[14] -= 1")
+        if name in ("le", "letp"):
+            self.do(f"R[14] -= {'1' if name == 'le' else _TAKEN}")
             self.leave(target, "R[14] > 0")
             return False
         self.leave(target)
