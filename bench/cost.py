@@ -23,7 +23,7 @@ from nnhost.paths import firmware_dir
 from nnhost.project import create_project, load_project
 
 PAGE = Path(__file__).with_name("cost.md")
-BOARDS = ("sim8052", "qemu-m0", "qemu-m3", "qemu-m4", "qemu-m55")
+BOARDS = ("sim8052", "qemu-m0", "qemu-m3", "qemu-m4", "qemu-m7", "qemu-m33", "qemu-m55")
 MOMENTUM = ("train.optimizer=momentum", "train.lr=0.00390625")
 #: Name -> example and settings: both presets, most optimizers, sizes that kernels cut up.
 NETS: dict[str, tuple[str, ...]] = {

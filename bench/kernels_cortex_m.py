@@ -26,10 +26,12 @@ from nnhost.project import load_project
 
 SECTIONS = ("forward", "measure", "backward", "update")
 BOARDS = ("qemu-m0", "qemu-m3", "qemu-m4", "qemu-m7", "qemu-m33", "qemu-m55")
+MOMENTUM = ("net.preset=q16", "train.optimizer=momentum", "train.lr=0.00390625")
 NETS: tuple[tuple[str, ...], ...] = (
-    ("digits", "net.preset=q16", "train.optimizer=momentum", "train.lr=0.00390625"),
+    ("digits", *MOMENTUM),
     ("digits",),
-    ("digits", "train.batch=8"),
+    ("digits", *MOMENTUM, "train.batch=16"),
+    ("digits", "train.batch=16"),
     ("iris",),
 )
 #: An instruction takes 2^8 ns: longer than a tick of the slowest timer.

@@ -94,31 +94,39 @@ def sums(name: str, x: Interval, seen: int, *, across: bool) -> Iterator[list[Ma
 
 
 def steps(
-    name: str, optimizer: str, x: Interval, shift: int, extra: int = 0, momentum: int = 0
+    name: str,
+    optimizer: str,
+    x: Interval,
+    shift: int,
+    extra: int = 0,
+    momentum: int = 0,
+    batch: bool = False,
 ) -> Iterator[list[Map]]:
-    """Weights and biases of every length, changed by an optimizer at batch size 1. (Where there is
-    one column, its index has vanished from the Maps.)"""
+    """Weights and biases of every length, changed by an optimizer with a sample, which is a batch
+    or in one. (Where there is one column, its index has vanished from the Maps.)"""
     for n, rows in zip(LENGTHS[1:], cycle(ROWS)):
         o, j = Var("o", rows), Var("j", n)
         draws = Buffer(f"{name}draws{n}", (rows, 2), UINT16)
         factor = Buffer(f"{name}factor{n}", (rows,), INT16)
         inputs = Buffer(f"{name}x{n}", (n,), x)
         maps = []
+        first = Buffer(f"{name}first{n}", (), Interval(0, 1))() if batch else ONE
         for kind, shape, index, column, value in (
             ("w", (rows, n), (o, j), j, inputs[j]),
             ("b", (rows,), (o,), n, 1 << (x.hi.bit_length() - 1)),
         ):
             weight = Buffer(f"{name}{kind}{n}", shape, INT16)
-            slots = (Buffer(f"{name}{kind}slot{n}", shape, INT16),) if momentum else ()
+            held = momentum or batch
+            slots = (Buffer(f"{name}{kind}slot{n}", shape, INT16),) if held else ()
             random = noise(draws[o, 1], spread(column, shift), shift)
             step = Step(factor[o], value, random, shift, extra, momentum)
-            maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, ONE, ONE))
+            maps += OPTIMIZERS[optimizer].update(step.of(weight, slots, index, first, ONE))
         yield [replace(m, when=None) for m in maps]
 
 
 def random_numbers(name: str) -> Iterator[list[Map]]:
     """Draws of a layer."""
-    for rows in (1, 2, 7):
+    for rows in (1, 2, 7, 8, 9, 16, 33):
         to = Buffer(f"{name}to{rows}", (rows, 2), UINT16)
         yield [Map(f"{name}{rows}", to, (Var("o", rows), Var("q", 2)), Draw())]
 
@@ -160,6 +168,13 @@ GROUPS = {
         *steps("b", "momentum", UINT8, 8, 2, 255),
         *steps("c", "momentum", INT8, 8, 4, 230),
         *steps("d", "momentum", unsigned(14), 9, 1, 100),
+    ],
+    "batches": lambda: [
+        *steps("a", "sgd", UINT8, 8, 4, batch=True),
+        *steps("b", "sgd", signed(11), 12, 2, batch=True),
+        *steps("c", "sgd", unsigned(9), 16, batch=True),
+        *steps("d", "momentum", UINT8, 8, 2, 230, batch=True),
+        *steps("e", "momentum", signed(9), 13, 0, 8191, batch=True),
     ],
     "draw": lambda: [*random_numbers("a")],
 }

@@ -64,6 +64,29 @@ NN_INLINE int32_t nn_noise(uint16_t draw, uint16_t column, uint8_t p) {
     return (uint16_t)(draw + column * nn_noise_step(p)) >> (16U - p);
 }
 
+/* The slots of a batch before its first sample. */
+NN_INLINE void nn_clear(int16_t *slot, uint16_t rows, uint16_t columns) {
+    const int16_t *const end = &slot[(uint32_t)rows * columns];
+    while (slot != end) {
+        *slot++ = 0;
+    }
+}
+
+/* Velocities at the first sample of a batch: saturate((v * momentum - factor * x + noise) >> p). */
+NN_INLINE void nn_move(int16_t *v, const void *x, uint8_t kind, const int16_t *factor,
+                       const uint16_t *draws, uint16_t momentum, uint16_t rows, uint16_t columns,
+                       uint8_t p) {
+    uint16_t r, c;
+    for (r = 0U; r < rows; r++) {
+        const int32_t f = factor[r];
+        for (c = 0U; c < columns; c++) {
+            const int32_t sum = *v * momentum - f * nn_input(x, kind, c);
+            *v = (int16_t)nn_saturate_shifted(sum + nn_noise(draws[2U * r], c, p), p);
+            v++;
+        }
+    }
+}
+
 /* A row of one column, such as the biases, by itself: the input is a constant, and so is `shift`,
    by which the column moves the noise. */
 NN_INLINE void nn_kernel_momentum_biases(int16_t *velocity, int16_t *weight, const int16_t *factor,

@@ -57,14 +57,20 @@ def _sums_across(seen: int, room: int) -> LoopRule:
 
 
 def _maps(
-    optimizer: str, x: Hole, shift: int, extra: int = 0, slot: Hole | None = None, by: Expr = _ONE
+    optimizer: str,
+    x: Hole,
+    shift: int,
+    extra: int = 0,
+    slot: Hole | None = None,
+    by: Expr = _ONE,
+    first: Expr = _ONE,
 ) -> list[Map]:
-    """How an optimizer changes a matrix at batch size 1."""
+    """How an optimizer changes a matrix with a sample, which is the `first` of its batch or not."""
     drawn = noise(_DRAWS[_ROW, 1], spread(_COLUMN, shift), shift)
     step = Step(_FACTOR[_ROW], x[_COLUMN], drawn, shift, extra, by)
     index = (_ROW, _COLUMN)
     return OPTIMIZERS[optimizer].update(
-        step.of(_WEIGHT, (slot,) if slot else (), index, _ONE, _ONE)
+        step.of(_WEIGHT, (slot,) if slot else (), index, first, _ONE)
     )
 
 
@@ -75,6 +81,25 @@ def _update(shift: int, room: int) -> LoopRule:
     holes = (_WEIGHT, x, _FACTOR, _DRAWS)
     return LoopRule(
         "nn_kernel_update", m.expr, _COLUMN, holes, m.place, outer=_ROW, numbers=(shift,), room=room
+    )
+
+
+def _batch(optimizer: str, shift: int, room: int) -> LoopRule:
+    """A slot that gathers the steps of a batch. Steps fit 16 bits."""
+    x = _inputs(min(shift, 15), 1 - (1 << shift))
+    first = Hole("first", (), Interval(0, 1))
+    by = Hole("momentum", (), Interval(1, (1 << shift) - 1))
+    moves = optimizer == "momentum"
+    m, _ = _maps(optimizer, x, shift, 0, _VELOCITY, by() if moves else _ONE, first())
+    return LoopRule(
+        "nn_kernel_velocity" if moves else "nn_kernel_gather",
+        m.expr,
+        _COLUMN,
+        (_VELOCITY, x, _FACTOR, _DRAWS, first, *((by,) if moves else ())),
+        m.place,
+        outer=_ROW,
+        numbers=(shift,),
+        room=room,
     )
 
 
@@ -141,10 +166,18 @@ def _sums_and_draws(room: int = 0, across: int = 0) -> Iterable[LoopRule]:
     yield _draw()
 
 
+def _updates(room: int = 0) -> Iterable[LoopRule]:
+    """Rules of all for plain steps and batches."""
+    for shift in range(1, 17):
+        yield _update(shift, room)
+        yield _batch("sgd", shift, room)
+    for shift in range(8, 16):
+        yield _batch("momentum", shift, room)
+
+
 def _scalar() -> Iterable[LoopRule]:
     yield from _sums_and_draws()
-    for shift in range(1, 17):
-        yield _update(shift, room=0)
+    yield from _updates()
     for shift, extra in _MOMENTUMS:
         yield _momentum_biases(shift, extra)
         yield _momentum("nn_kernel_momentum", shift, extra, room=0)
@@ -152,8 +185,7 @@ def _scalar() -> Iterable[LoopRule]:
 
 def _dsp() -> Iterable[LoopRule]:
     yield from _sums_and_draws(room=1)
-    for shift in range(1, 17):
-        yield _update(shift, room=1)
+    yield from _updates(room=1)
     for shift, extra in _MOMENTUMS:
         yield _momentum_biases(shift, extra)
         # Inputs and momentums whose sums with 16 bits of fraction fit 32 bits.
@@ -164,8 +196,7 @@ def _dsp() -> Iterable[LoopRule]:
 def _mve() -> Iterable[LoopRule]:
     yield from _sums_and_draws(room=1, across=1)
     # Inputs in 32 bits; what is left, such as biases, is done in lanes (`nnhost.emit_lanes`).
-    for shift in range(1, 17):
-        yield _update(shift, room=2)
+    yield from _updates(room=2)
     for shift, extra in _MOMENTUMS:
         yield _momentum("nn_kernel_momentum", shift, extra, room=2, bits=min(shift, 15), more=True)
 
