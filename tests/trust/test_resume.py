@@ -207,6 +207,17 @@ def test_what_cannot_be_resumed_is_refused(wide, run, folder):
         run(resume=True)
 
 
+def test_a_run_whose_epochs_nobody_looked_at_is_refused(endings, powered, tmp_path):
+    """It cannot be known which of them was the best."""
+    bench = endings("early_stopping")
+    run = runner(bench, tmp_path, powered(bench))
+    run(steps=2 * bench.network.plan.rows)
+    with pytest.raises(UsageError, match="was not looked at after each epoch"):
+        run(resume=True)
+    steps = 3 * bench.network.plan.rows
+    assert run(resume=True, steps=steps)[0].digest == bench.reference(steps).digest
+
+
 def test_without_a_run_to_resume_one_begins(wide, run):
     result, told = run(resume=True)
     same(result, wide)
