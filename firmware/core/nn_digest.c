@@ -7,7 +7,7 @@
 #include "nn_port.h"
 
 #define SLICES 256U
-#define STEPS_A_SLICE 8U
+#define STEPS_A_SLICE 16U
 #define SLICE_BYTES ((NN_STATE_BYTES + SLICES - 1U) / SLICES)
 
 uint16_t nn_digest_state(void) {

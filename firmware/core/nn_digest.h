@@ -10,7 +10,7 @@
 /* CRC of the whole training state. */
 uint16_t nn_digest_state(void);
 
-/* CRC of the 256th of the state whose turn it is at this step; every 8 steps the next. */
+/* CRC of the 256th of the state whose turn it is at this step; every 16 steps the next. */
 uint16_t nn_digest_slice(uint16_t step);
 
 /* CRC of the last forward pass: hidden activations, then logits. */

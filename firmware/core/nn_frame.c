@@ -4,27 +4,9 @@
 
 #if !defined(__SDCC_mcs51)
 
-/*
- * Writes the checksum of the encoded bytes behind them as three bytes that are never zero, and
- * returns 1 if they were there already.
- */
-static uint8_t checksum(uint8_t *frame, uint8_t end) {
-    uint8_t *to = frame + end;
-    uint8_t same = 1U;
-    uint8_t i;
-    uint16_t crc;
-    nn_crc_add(frame, end);
-    crc = nn_crc_value();
-    for (i = 0U; i < NN_FRAME_CRC_BYTES; i++) {
-        const uint8_t part = (uint8_t)(0x80U | (uint8_t)(crc & 0x7FU));
-        if (*to != part) {
-            same = 0U;
-        }
-        *to = part;
-        to++;
-        crc >>= 7;
-    }
-    return same;
+/* A part of the checksum of the encoded bytes, which is never zero: 7 bits of it. */
+static uint8_t part(uint16_t crc, uint8_t number) {
+    return (uint8_t)(0x80U | (((uint32_t)crc >> (7U * number)) & 0x7FU));
 }
 
 void nn_frame_encode(uint8_t *frame, uint8_t end) {
@@ -38,14 +20,21 @@ void nn_frame_encode(uint8_t *frame, uint8_t end) {
             distance = 0U;
         }
     } while (at != 0U);
-    (void)checksum(frame, end);
+    nn_crc_add(frame, end);
+    for (at = 0U; at < NN_FRAME_CRC_BYTES; at++) {
+        frame[end + at] = part(nn_crc_value(), at);
+    }
 }
 
 uint8_t nn_frame_decode(uint8_t *frame, uint8_t end) {
-    uint8_t at = 0U;
-    if (checksum(frame, end) == 0U) {
-        return 0U;
+    uint8_t at;
+    nn_crc_add(frame, end);
+    for (at = 0U; at < NN_FRAME_CRC_BYTES; at++) {
+        if (frame[end + at] != part(nn_crc_value(), at)) {
+            return 0U;
+        }
     }
+    at = 0U;
     do {
         const uint8_t code = frame[at];
         if (code > (uint8_t)(end - at)) {
@@ -66,39 +55,17 @@ uint8_t nn_frame_decode(uint8_t *frame, uint8_t end) {
 
 /*
  * The same in a fourth of the cycles. A frame comes as DPTR; R1 holds `end` throughout, for the
- * places of arguments are shared with nn_crc_add.
+ * places of arguments are shared with nn_crc_add, which leaves the checksum in R6 and R7, and DPTR
+ * behind what it is of.
  */
 
-/* Adds and writes the checksum: R0 is 0 if it was there already. */
-void nn_frame_checksum(void) __naked {
+/* Adds R1 bytes to the checksum. */
+void nn_frame_add(void) __naked {
     __asm
     mov _nn_crc_add_PARM_2, r1
     mov (_nn_crc_add_PARM_2 + 1), #0
     mov b, #0
-    lcall _nn_crc_add       ; R6 and R7 are the checksum, DPTR is behind what it is of
-    mov r0, #0
-    mov a, r7
-    lcall 00001$            ; its bits 0 to 6
-    mov a, r7
-    rlc a
-    mov a, r6
-    rlc a
-    lcall 00001$            ; 7 to 13
-    mov a, r6
-    rl a
-    rl a
-    anl a, #3               ; 14 and 15
-00001$:
-    orl a, #0x80
-    mov r5, a
-    movx a, @dptr
-    xrl a, r5
-    orl a, r0
-    mov r0, a
-    mov a, r5
-    movx @dptr, a
-    inc dptr
-    ret
+    ljmp _nn_crc_add
     __endasm;
 }
 
@@ -132,7 +99,25 @@ void nn_frame_encode(NN_XDATA uint8_t *frame, uint8_t end) __naked {
     djnz r0, 00001$
     pop dph
     pop dpl
-    ljmp _nn_frame_checksum
+    lcall _nn_frame_add
+    mov a, r7
+    orl a, #0x80
+    movx @dptr, a           ; bits 0 to 6
+    inc dptr
+    mov a, r7
+    rlc a
+    mov a, r6
+    rlc a
+    orl a, #0x80
+    movx @dptr, a           ; 7 to 13
+    inc dptr
+    mov a, r6
+    rl a
+    rl a
+    anl a, #3
+    orl a, #0x80
+    movx @dptr, a           ; 14 and 15
+    ret
     __endasm;
 }
 
@@ -142,10 +127,36 @@ uint8_t nn_frame_decode(NN_XDATA uint8_t *frame, uint8_t end) __naked {
     mov r1, _nn_frame_decode_PARM_2
     push dpl
     push dph
-    lcall _nn_frame_checksum
+    lcall _nn_frame_add
+    mov a, r7
+    orl a, #0x80
+    mov r5, a
+    movx a, @dptr
+    xrl a, r5
+    mov r0, a               ; 0 while all bytes are right
+    inc dptr
+    mov a, r7
+    rlc a
+    mov a, r6
+    rlc a
+    orl a, #0x80
+    mov r5, a
+    movx a, @dptr
+    xrl a, r5
+    orl a, r0
+    mov r0, a
+    inc dptr
+    mov a, r6
+    rl a
+    rl a
+    anl a, #3
+    orl a, #0x80
+    mov r5, a
+    movx a, @dptr
+    xrl a, r5
+    orl a, r0
     pop dph
     pop dpl
-    mov a, r0
     jnz 00003$
 00001$:
     movx a, @dptr

@@ -139,12 +139,10 @@ static uint8_t unseal(uint8_t size) {
     return (request[AT_LENGTH] == (uint8_t)(end - 1U)) ? 1U : 0U;
 }
 
-/* Encodes a frame whose type and payload are written and adds its checksum; its size. */
-static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload, uint16_t number) {
+/* Encodes a frame that lacks only its length and adds its checksum; its size. */
+static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload) {
     frame[0] = 0U;
     frame[AT_LENGTH] = (uint8_t)(NN_HEADER_BYTES + payload);
-    put16(frame + AT_SESSION, session);
-    put16(frame + AT_SEQUENCE, number);
     begin_checksum(frame[AT_TYPE]);
     nn_frame_encode(frame, (uint8_t)(AT_PAYLOAD + payload));
     return (uint8_t)(SMALLEST_FRAME + payload);
@@ -154,7 +152,9 @@ static uint8_t seal(NN_XDATA uint8_t *frame, uint8_t payload, uint16_t number) {
 static void object(uint8_t reason) {
     request[AT_TYPE] = NN_MSG_NAK;
     request[AT_PAYLOAD + NN_MSG_NAK_REASON] = reason;
-    transmit(request, seal(request, NN_MSG_NAK_SIZE, (uint16_t)(sequence + 1U)));
+    put16(request + AT_SESSION, session);
+    put16(request + AT_SEQUENCE, (uint16_t)(sequence + 1U));
+    transmit(request, seal(request, NN_MSG_NAK_SIZE));
 }
 
 /* The handlers write the reply's payload and return its size; reply[AT_TYPE] is preset to DONE. */
@@ -187,16 +187,14 @@ static uint8_t welcome(void) {
     return size;
 }
 
-/*
- * Copies the rest of the request's payload, from `at` on, to `offset` in a map of `total` bytes.
- * `last`: it must reach the map's end. 0: it does not fit.
- */
+/* Bytes of the request's payload from byte `at` of the frame on. */
+static uint8_t rest(uint8_t at) { return (uint8_t)(AT_LENGTH + request[AT_LENGTH] - at); }
+
+/* Copies them to `offset` in a map of `total` bytes. 0: they do not fit. */
 static uint8_t store(const NN_CODE nn_segment_t *map, nn_offset_t total, nn_offset_t offset,
-                     uint8_t at, uint8_t last) {
-    const uint8_t end = (uint8_t)(AT_LENGTH + request[AT_LENGTH]);
-    const uint8_t size = (uint8_t)(end - at);
-    const nn_offset_t room = (nn_offset_t)(total - size);
-    if ((size > total) || (offset > room) || ((last != 0U) && (offset != room))) {
+                     uint8_t at) {
+    const uint8_t size = rest(at);
+    if ((size > total) || (offset > (nn_offset_t)(total - size))) {
         return 0U;
     }
     if (size != 0U) {
@@ -206,13 +204,18 @@ static uint8_t store(const NN_CODE nn_segment_t *map, nn_offset_t total, nn_offs
     return 1U;
 }
 
-/* The same for a part of a sample, whose offset stands before it; the last must make it sound. */
-static uint8_t store_sample(uint8_t at, uint8_t last) {
-    if (store(nn_sample_map, NN_SAMPLE_BYTES, get16(request + at - 2U), at, last) == 0U) {
+/* Copies the last bytes of a sample to its end. 0: there are too many, or it is not sound. */
+static uint8_t complete(uint8_t at) {
+    const uint8_t size = rest(at);
+    if (size > NN_SAMPLE_BYTES) {
         return 0U;
     }
+    if (size != 0U) {
+        nn_map_open(nn_sample_map, (nn_offset_t)(NN_SAMPLE_BYTES - size));
+        nn_map_put(request + at, size);
+    }
 #if NN_BOUNDED_SAMPLE
-    return (last != 0U) ? nn_sound_sample() : 1U;
+    return nn_sound_sample();
 #else
     return 1U;
 #endif
@@ -222,10 +225,11 @@ static uint8_t store_sample(uint8_t at, uint8_t last) {
 static uint8_t step(void) {
     const uint8_t flags = request[AT_PAYLOAD + NN_MSG_STEP_FLAGS];
     uint8_t size = NN_MSG_REPORT_SIZE;
-    if (get32(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != (nn_train_steps + 1UL)) {
+    const uint16_t next = (uint16_t)((uint16_t)(nn_train_steps & 0xFFFFUL) + 1U);
+    if (get16(request + AT_PAYLOAD + NN_MSG_STEP_STEP) != next) {
         return refuse(NN_REASON_STEP);
     }
-    if (store_sample(AT_PAYLOAD + NN_MSG_STEP_SIZE, 1U) == 0U) {
+    if (complete(AT_PAYLOAD + NN_MSG_STEP_SIZE) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
     if ((flags & NN_FLAG_COUNT) != 0U) {
@@ -234,8 +238,7 @@ static uint8_t step(void) {
     if ((flags & NN_FLAG_EPOCH) != 0U) {
         nn_epoch();
     }
-    nn_train_step((uint8_t)((flags & NN_FLAG_FIRST) != 0U),
-                  (uint8_t)((flags & NN_FLAG_LAST) != 0U));
+    nn_train_step((uint8_t)(flags & NN_FLAG_FIRST), (uint8_t)((flags & NN_FLAG_LAST) >> 1));
     reply[AT_TYPE] = NN_MSG_REPORT;
     put32(reply + AT_PAYLOAD + NN_MSG_REPORT_LOSS, nn_report_loss());
     put16(reply + AT_PAYLOAD + NN_MSG_REPORT_PREDICTION, nn_report_prediction());
@@ -254,7 +257,7 @@ static uint8_t step(void) {
 #endif
 
 static uint8_t evaluate(void) {
-    if (store_sample(AT_PAYLOAD + NN_MSG_EVALUATE_SIZE, 1U) == 0U) {
+    if (complete(AT_PAYLOAD + NN_MSG_EVALUATE_SIZE) == 0U) {
         return refuse(NN_REASON_RANGE);
     }
     nn_port_clock_start();
@@ -352,7 +355,7 @@ static uint8_t execute(void) {
     case NN_MSG_WRITE:
         if (store(nn_state_map, NN_STATE_BYTES,
                   get_offset(request + AT_PAYLOAD + NN_MSG_WRITE_OFFSET),
-                  AT_PAYLOAD + NN_MSG_WRITE_SIZE, 0U) == 0U) {
+                  AT_PAYLOAD + NN_MSG_WRITE_SIZE) == 0U) {
             return refuse(NN_REASON_RANGE);
         }
         SET_UNSETTLED(1U);
@@ -368,7 +371,9 @@ static uint8_t execute(void) {
         break;
 #endif
     case NN_MSG_SAMPLE:
-        if (store_sample(AT_PAYLOAD + NN_MSG_SAMPLE_SIZE, 0U) == 0U) {
+        if (store(nn_sample_map, NN_SAMPLE_BYTES,
+                  get16(request + AT_PAYLOAD + NN_MSG_SAMPLE_OFFSET),
+                  AT_PAYLOAD + NN_MSG_SAMPLE_SIZE) == 0U) {
             return refuse(NN_REASON_RANGE);
         }
         break;
@@ -409,7 +414,9 @@ void nn_link_serve(void) {
         const uint8_t type = request[AT_TYPE];
         executed++;
         sequence = number;
-        reply_size = seal(reply, execute(), number);
+        put16(reply + AT_SESSION, from);
+        put16(reply + AT_SEQUENCE, number);
+        reply_size = seal(reply, execute());
         transmit(reply, reply_size);
         if (type == NN_MSG_RESTART) {
 #ifdef NN_CHECKPOINT

@@ -36,7 +36,7 @@ STEPS, SAMPLED, MOST_CYCLES, MOST_INSTRUCTIONS = 100, 32, 30_000_000, 3_000_000
 #: Forward passes that are looked at.
 PASSES = 32
 #: What the link does beside them while the board's clock runs: the report, the clock itself.
-_AROUND = {"mcs51": (135, 7), "cortex-m": (40, 6)}
+_AROUND = {"mcs51": (126, 7), "cortex-m": (40, 6)}
 #: Clocks of a machine cycle.
 _CLOCKS = 12
 #: And of an instruction of a Cortex-M, at most, on the average: slow flash included.

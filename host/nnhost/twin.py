@@ -1,6 +1,6 @@
 """The twin: a board and its simulator train together, and must agree to the last bit.
 
-Everything a board reports is compared: after each step its loss and its prediction; every eighth
+Everything a board reports is compared: after each step its loss and its prediction; every sixteenth
 step a digest of its activations and logits, and a digest of one of 256 slices of the state, in
 rotation; the digest of the whole state at checkpoints; the state itself, byte for byte, at the end.
 A board that trains by itself prints less: each step's loss in thousandths, and the digest of the

@@ -85,16 +85,17 @@ def impossible(rng: random.Random, session: Session, step: int) -> messages.Mess
     state, sample = session.welcome.state_bytes, session.welcome.sample_bytes
     noise = rng.randbytes(rng.randint(1, 8))
     far = rng.choice((state, state + 1, 0xFFFF, 0xFFFFFFFF)).to_bytes(4, "little")
-    wrong_step = (step + rng.choice((0, 2, 3, -1 & 0xFFFFFFFF)) & 0xFFFFFFFF).to_bytes(4, "little")
+    wrong_step = (step + rng.choice((0, 2, 3, -1)) & 0xFFFF).to_bytes(2, "little")
     beyond = rng.choice((sample, sample + 1, 0xFFFF)).to_bytes(2, "little")
+    too_long = rng.randbytes(sample + rng.randint(1, 8))
     kind = messages
     return rng.choice((
         odd(rng.randint(len(messages.REQUESTS) + 1, 0x7F), noise),
-        odd(kind.Step.NUMBER, wrong_step + b"\7" + b"\0\0" + noise),
-        odd(kind.Step.NUMBER, (step + 1).to_bytes(4, "little") + b"\7" + beyond + noise),
-        odd(kind.Step.NUMBER, noise[:6]),
+        odd(kind.Step.NUMBER, wrong_step + b"\7" + noise),
+        odd(kind.Step.NUMBER, (step + 1 & 0xFFFF).to_bytes(2, "little") + b"\7" + too_long),
+        odd(kind.Step.NUMBER, noise[:2]),
         odd(kind.Sample.NUMBER, beyond + noise),
-        odd(kind.Evaluate.NUMBER, beyond + noise),
+        odd(kind.Evaluate.NUMBER, too_long),
         odd(kind.Write.NUMBER, far + noise),
         odd(kind.Write.NUMBER, noise[:3]),
         odd(kind.Read.NUMBER, far + b"\x10"),

@@ -40,7 +40,7 @@ def test_the_document_holds_the_vectors():
     frames = [
         (0, messages.Hello()),
         (0, messages.Welcome(ABI, 0xC0FFEE42, 48, 32, 41, 103, 0, 0x1D0F, 1, 1, b"test-board")),
-        (1, messages.Step(1, 7, 0, bytes([0, 0, 128, 255, 2]))),
+        (1, messages.Step(1, 7, bytes([0, 0, 128, 255, 2]))),
         (1, messages.Report(100000, 9)),
         (2, messages.Audit(100000, 9, 0xBEEF, 0xFFFF)),
         (3, messages.Nak(1)),
@@ -96,8 +96,8 @@ def test_the_header_gives_offsets():
     header = messages_header()
     for line in (
         "#define NN_MSG_STEP 0x04U",
-        "#define NN_MSG_STEP_FLAGS 4U /* uint8_t */",
-        "#define NN_MSG_STEP_SIZE 7U /* then data, to the end */",
+        "#define NN_MSG_STEP_FLAGS 2U /* uint8_t */",
+        "#define NN_MSG_STEP_SIZE 3U /* then data, to the end */",
         "#define NN_FLAG_EPOCH 4U",
         f"#define NN_ABI 0x{messages.abi():04X}U",
     ):

@@ -73,8 +73,8 @@ def test_the_host_works_while_the_board_does(session, model, monkeypatch):
     sample = chance.randbytes(4)
     monkeypatch.setattr(session, "_load", lambda *_: 0)
     monkeypatch.setattr(session, "_first_wait", 0.05)
-    with pytest.raises(DeviceError, match="refused STEP"):  # too short a sample
-        session.step(1, 0, sample, lambda: order.append("worked"))
+    with pytest.raises(DeviceError, match="refused STEP"):  # the board is at step 0
+        session.step(2, 0, sample, lambda: order.append("worked"))
     assert order == ["sent", "worked", "sent"]
 
 
@@ -88,6 +88,10 @@ def test_the_largest_payload(wide_program, process_line, model):
     assert session.counters.sent == before + 2  # READ, VERIFY
     session.write_state(state, 40)
     train(session, model, 3, random.Random(10))
+    for too_long in (messages.Step(44, 0, bytes(42)), messages.Evaluate(bytes(42))):
+        with pytest.raises(DeviceError, match="do not fit"):
+            session._ask(too_long, messages.Done)
+    assert session.read_state() == model.state()
 
 
 def test_a_state_is_checked_when_copied(session, monkeypatch):

@@ -134,8 +134,8 @@ class FakeBoard:
         return messages.Done()
 
     def on_step(self, request: messages.Step) -> messages.Message:
-        x, target = self.load(request.offset, request.data)
-        if request.step != self.step_count + 1:
+        x, target = self.load(self.sample_bytes - len(request.data), request.data)
+        if request.step != self.step_count + 1 & 0xFFFF:
             return messages.Error(messages.Reason.STEP)
         if request.flags & messages.Flag.EPOCH:
             self.simulator.epoch()
@@ -152,7 +152,8 @@ class FakeBoard:
         return replace(honest, **lie)
 
     def on_evaluate(self, request: messages.Evaluate) -> messages.Message:
-        step = self.simulator.evaluate(*self.load(request.offset, request.data))
+        sample = self.load(self.sample_bytes - len(request.data), request.data)
+        step = self.simulator.evaluate(*sample)
         self.spent += 300
         self.evaluated += 1
         wrong = self.evaluated in self.misjudged

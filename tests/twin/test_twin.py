@@ -79,22 +79,22 @@ LIES = {
 
 @pytest.mark.parametrize("field", LIES)
 def test_a_false_report_stops_the_training(twin, board, tmp_path, field):
-    board.faults[8] = lambda board: LIES[field]
+    board.faults[16] = lambda board: LIES[field]
     told = []
     with pytest.raises(
-        DifferenceError, match=f"host and the simulator differ at step 8: {field}"
+        DifferenceError, match=f"host and the simulator differ at step 16: {field}"
     ) as caught:
         twin.train(on_step=told.append)
     assert caught.value.exit_code == 4
-    assert "difference-8.json" in caught.value.help
+    assert "difference-16.json" in caught.value.help
     assert "\n" not in str(caught.value)
-    assert [p.exact for p in told] == [True] * 7 + [False]
-    kept = evidence(tmp_path, 8)
+    assert [p.exact for p in told] == [True] * 15 + [False]
+    kept = evidence(tmp_path, 16)
     ((name, value),) = LIES[field].items()
     assert kept["reported"][name] == value != kept["expected"][name]
     assert kept["board_state"] == kept["simulator_state"]
     assert kept["differing"] == []
-    assert kept["step"] == 8
+    assert kept["step"] == 16
     assert kept["program"] == f"{twin.network.fingerprint:08X}"
     assert len(bytes.fromhex(kept["sample"])) == board.sample_bytes
     assert "the state afterwards is the same" in str(caught.value)

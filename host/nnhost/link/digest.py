@@ -7,7 +7,7 @@ from binascii import crc_hqx
 #: The training state is compared in this many slices, in rotation ...
 SLICES = 256
 #: ... one in so many steps: a digest at each would take a seventh of a short step of an 8051.
-STEPS_A_SLICE = 8
+STEPS_A_SLICE = 16
 
 
 def crc16(data: bytes, start: int = 0xFFFF) -> int:

@@ -184,7 +184,7 @@ class Reset(Message, number=0x02):
 
 @dataclass(frozen=True)
 class Sample(Message, number=0x03):
-    """A part of the next sample, but its last: that comes with Step or Evaluate. -> Done"""
+    """A part of the next sample, but its last: those come with Step or Evaluate. -> Done"""
 
     offset: U16
     data: Rest
@@ -192,11 +192,10 @@ class Sample(Message, number=0x03):
 
 @dataclass(frozen=True)
 class Step(Message, number=0x04):
-    """The last part of a sample, and one training step on it. -> Report"""
+    """The last bytes of a sample, and one training step on it. -> Report"""
 
-    step: U32  # the board's step + 1
+    step: U16  # the board's step + 1, modulo 65536
     flags: U8  # Flag
-    offset: U16
     data: Rest
 
 
@@ -218,9 +217,8 @@ class Audit(Report, number=0x94):
 
 @dataclass(frozen=True)
 class Evaluate(Message, number=0x05):
-    """The last part of a sample, and a forward pass that trains nothing. -> Evaluation"""
+    """The last bytes of a sample, and a forward pass that trains nothing. -> Evaluation"""
 
-    offset: U16
     data: Rest
 
 

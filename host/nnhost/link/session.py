@@ -197,14 +197,14 @@ class Session:
         ``meanwhile`` is called once the board has been told, while it computes.
         """
         offset = self._load(sample, messages.Step.LAYOUT.size)
-        request = messages.Step(step, flags, offset, sample[offset:])
+        request = messages.Step(step & 0xFFFF, flags, sample[offset:])
         kind = messages.Audit if flags & messages.Flag.DIGEST else messages.Report
         return self._ask(request, kind, meanwhile)
 
     def evaluate(self, sample: bytes) -> messages.Evaluation:
         """One forward pass; nothing is trained."""
         offset = self._load(sample, messages.Evaluate.LAYOUT.size)
-        return self._ask(messages.Evaluate(offset, sample[offset:]), messages.Evaluation)
+        return self._ask(messages.Evaluate(sample[offset:]), messages.Evaluation)
 
     def read_state(self) -> bytes:
         """The whole training state, checked against the board's own digest of it."""

@@ -235,17 +235,11 @@ static void act(void) {
     for (size_t i = 6U; i < size; i++) {
         body[i] = take();
     }
-    if ((kind == NEXT_STEP) && (payload >= 4U)) { /* else hardly any STEP would be the next */
+    if ((kind == NEXT_STEP) && (payload >= NN_MSG_STEP_SIZE)) { /* else hardly any STEP would be the next */
         const uint32_t step = nn_train_steps + 1U;
         body[1] = NN_MSG_STEP;
-        for (size_t i = 0U; i < 4U; i++) {
-            body[6U + i] = (uint8_t)(step >> (8U * i));
-        }
-        if ((payload >= NN_MSG_STEP_SIZE) && ((payload - NN_MSG_STEP_SIZE) <= NN_SAMPLE_BYTES)) {
-            const size_t offset = NN_SAMPLE_BYTES - (payload - NN_MSG_STEP_SIZE);
-            body[6U + NN_MSG_STEP_OFFSET] = (uint8_t)offset;
-            body[7U + NN_MSG_STEP_OFFSET] = (uint8_t)(offset >> 8);
-        }
+        body[6] = (uint8_t)step;
+        body[7] = (uint8_t)(step >> 8);
     }
     if (kind == WRONG_LENGTH) {
         body[0] = (uint8_t)(body[0] + 1U + (take() % 255U));
