@@ -235,7 +235,8 @@ static void act(void) {
     for (size_t i = 6U; i < size; i++) {
         body[i] = take();
     }
-    if ((kind == NEXT_STEP) && (payload >= NN_MSG_STEP_SIZE)) { /* else hardly any STEP would be the next */
+    if ((kind == NEXT_STEP) &&
+        (payload >= NN_MSG_STEP_SIZE)) { /* else hardly any STEP would be the next */
         const uint32_t step = nn_train_steps + 1U;
         body[1] = NN_MSG_STEP;
         body[6] = (uint8_t)step;
