@@ -27,10 +27,19 @@
 #if (NN_PAYLOAD > NN_PAYLOAD_MOST) || (NN_ANSWER < NN_PAYLOAD_LEAST) || (NN_ANSWER > NN_PAYLOAD)
 #error "NN_PAYLOAD or NN_ANSWER is out of range: see docs/protocol.md"
 #endif
+#if (NN_WINDOW < 1) || (NN_WINDOW > NN_WINDOW_MOST)
+#error "NN_WINDOW is out of range: see docs/protocol.md"
+#endif
 
 static NN_XDATA uint8_t request[LARGEST_FRAME];
 static NN_XDATA uint8_t reply[LARGEST_ANSWER]; /* kept encoded, to be sent again */
 static NN_XDATA uint8_t reply_size;
+
+#if NN_WINDOW > 1
+/* The answer before that: the host may have sent on before it missed it. */
+static NN_XDATA uint8_t former[LARGEST_ANSWER];
+static NN_XDATA uint8_t former_size; /* 0: there is none in this session */
+#endif
 
 static NN_XDATA uint16_t session;  /* 0: none since the board started */
 static NN_XDATA uint16_t sequence; /* number of the request that `reply` answers */
@@ -108,6 +117,16 @@ static uint8_t receive(void) {
     nn_port_listen(0U);
     return size;
 }
+
+#if NN_WINDOW > 1
+static void keep_former(void) {
+    uint8_t i;
+    for (i = 0U; i < reply_size; i++) {
+        former[i] = reply[i];
+    }
+    former_size = reply_size;
+}
+#endif
 
 static void transmit(const NN_XDATA uint8_t *frame, uint8_t size) {
     nn_port_write(0U);
@@ -402,18 +421,29 @@ void nn_link_serve(void) {
     if ((request[AT_TYPE] == NN_MSG_HELLO) && (from != session)) {
         session = from;
         sequence = (uint16_t)(number - 1U);
+#if NN_WINDOW > 1
+        reply_size = 0U;
+#endif
     }
     if ((from == 0U) || (from != session)) {
         object(NN_OBJECTION_SESSION);
     } else if (number == sequence) {
         repeated++;
         transmit(reply, reply_size);
+#if NN_WINDOW > 1
+    } else if ((number == (uint16_t)(sequence - 1U)) && (former_size != 0U)) {
+        repeated++;
+        transmit(former, former_size);
+#endif
     } else if (number != (uint16_t)(sequence + 1U)) {
         object(NN_OBJECTION_SEQUENCE);
     } else {
         const uint8_t type = request[AT_TYPE];
         executed++;
         sequence = number;
+#if NN_WINDOW > 1
+        keep_former();
+#endif
         put16(reply + AT_SESSION, from);
         put16(reply + AT_SEQUENCE, number);
         reply_size = seal(reply, execute());

@@ -2,8 +2,9 @@
  * What a chip must offer to run nnhost. Each folder of firmware/ports implements these functions
  * in its nn_port.c; nothing else in the firmware touches a register.
  *
- * The line is half duplex: the board never sends while it listens, and the host never sends while
- * it waits for a reply. A UART that holds one byte is therefore enough.
+ * If NN_WINDOW is 1 the line is half duplex: the board never sends while it listens, and the host
+ * never sends while it waits for a reply. A UART that holds one byte is then enough. If it is 2,
+ * the port receives whatever the board does, and keeps a frame of NN_PAYLOAD.
  */
 #ifndef NN_PORT_H
 #define NN_PORT_H
@@ -14,8 +15,9 @@
 void nn_port_init(void);
 
 /*
- * Turns the receiver on (1) while a frame is awaited and off (0) while the board computes, which
- * is a sign of life both times: a watchdog resets the chip if it then computes for NN_WATCHDOG_MS.
+ * Turns the receiver on (1) while a frame is awaited and off (0) while the board computes (if
+ * NN_WINDOW is 2 it stays on), which is a sign of life both times: a watchdog resets the chip if it
+ * then computes for NN_WATCHDOG_MS.
  */
 void nn_port_listen(uint8_t on);
 
@@ -30,7 +32,7 @@ void nn_port_write(uint8_t byte);
 
 /*
  * A stopwatch: starts it at 0, and stops it. It counts the chip's cycles, or what docs/boards.md
- * says of the board, up to 2^24 at least; a process counts none.
+ * says of the board, up to 2^24 at least; a process counts none. What comes meanwhile may be lost.
  */
 void nn_port_clock_start(void);
 uint32_t nn_port_clock_stop(void);

@@ -30,12 +30,16 @@ _MOST_ELEMENTS = 1000  # the states are kept whole
 
 @dataclass(frozen=True)
 class Moment:
-    """What a comparison was about: `where`, in words, and the sample that was seen last."""
+    """What a comparison was about: `where`, in words, and the sample that was seen last.
+
+    `reached`: the step after which the states were taken, if the board had been sent more steps.
+    """
 
     step: int
     where: str
     row: int | None = None
     sample: bytes = b""
+    reached: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def difference(
         "sample": moment.sample.hex(),
         "reported": dict(board),
         "expected": dict(simulator),
+        "reached": moment.step if moment.reached is None else moment.reached,
         "differing": [vars(element) for element in elements[:_MOST_ELEMENTS]],
         "board_state": board_state.hex() if board_state is not None else None,
         "simulator_state": simulator_state.hex(),
@@ -102,11 +107,12 @@ def difference(
         for name in simulator
         if board[name] != simulator[name]
     ]
+    later = "" if moment.reached is None else f"after step {moment.reached} "
     if elements:
         others = f" ({len(elements)} numbers differ)" if len(elements) > 1 else ""
-        facts.append(f"{elements[0]}{others}")
+        facts.append(f"{later}{elements[0]}{others}")
     elif board_state is not None:
-        facts.append("the state afterwards is the same")
+        facts.append(f"the state {later or 'afterwards '}is the same")
     return DifferenceError(
         f"{board_name} and the simulator differ {moment.where}: {'; '.join(facts)}",
         help=f"{kept}; nnhost verify --board all --steps {moment.step} shows which boards differ",

@@ -13,9 +13,10 @@ brought back to the step that it was at: to the simulator's state there, if it h
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -100,6 +101,19 @@ def _ignore(*_: object) -> None:
     pass
 
 
+@dataclass
+class _Ahead:
+    """A step that was sent to the board, and what the simulator makes of it."""
+
+    visit: Visit
+    flags: int
+    sample: bytes
+    expected: Report | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+    """the simulator's, after the step"""
+    report: Report | None = None
+
+
 def greet(
     line: Transport,
     network: Network,
@@ -159,10 +173,11 @@ class Twin:
         self._found = 0  # times that the board was found again since something went forward
         self._step = 0
         self._behind = self._simulator.memory  # as it was after that step
-        self._rehearsed = 0  # the step that the simulator has made last
+        self._ahead: deque[_Ahead] = deque()  # steps that the simulator has made since
+        self._outcomes: deque[Outcome] = deque()  # that nobody has been told
+        self._looks = self._halted = False  # after each epoch; no further step is to be sent
         self._checked = 0  # the step after which the whole states were last compared
         self._state_bytes = sum(b.bytes for b in network.program.state)
-        self._expected: Report
 
     def train(
         self,
@@ -188,7 +203,7 @@ class Twin:
         set. `on_step` is called after every step, `on_score` after every sample evaluated, with
         the numbers of samples done and to do, `on_epoch` after an epoch that nn.toml wants looked
         at. A training that has a best epoch puts its state back. Once `stopping` returns True, the
-        run ends with the step under way; its `Result` says so and has no scores, nor a state if
+        run ends with the steps under way; its `Result` says so and has no scores, nor a state if
         the board is being looked for.
         """
         self._stopping = stopping
@@ -199,6 +214,7 @@ class Twin:
             right += [None if known < 0 else known > 0 for known in resume.right.tolist()]
         ending, stopped = Ending(self.network, steps, on_epoch, self._clock.now), False
         ending.begin(resume.past if resume else None, losses)
+        self._looks, self._halted = ending.looks, False
 
         def validate() -> Score | None:
             return self._scores(("validation",), on_score, stopping).get("validation")
@@ -228,11 +244,13 @@ class Twin:
                 on_step(progress)
                 if error:
                     raise error
-                over = not stopping() and ending.reached(losses, validate, self._best_state)
-                stopped = not over and stopping()
+                if not self._halted:
+                    over = not stopping() and ending.reached(losses, validate, self._best_state)
+                    stopped = not over and stopping()
+                    self._halted = over or stopped
                 if self._checked == progress.step:
                     on_checkpoint(reached(self._simulator.state()))
-                if over or stopped:
+                if self._halted and not self._ahead and not self._outcomes:
                     break
             ended = self._clock.now()
             best = None if stopped else ending.best
@@ -276,7 +294,7 @@ class Twin:
         return self._scores((part,), _ignore, _never, rows)[part]
 
     def position(self) -> State:
-        """Where the board stands, and its counters."""
+        """Where the board stands, and its counters. It may be a step further than was told."""
         return self._ask(Session.verify)
 
     def state(self) -> bytes:
@@ -293,6 +311,8 @@ class Twin:
         if self._transport is not None:
             self._transport.close()
         self._transport = self._session = None
+        self._ahead.clear()
+        self._outcomes.clear()
 
     def __enter__(self) -> Twin:
         return self
@@ -322,25 +342,33 @@ class Twin:
 
     def _lead(self, total: int) -> Iterator[Outcome]:
         """Stream the samples to the board from where it is on; the outcome of every step."""
-        plan = self.network.plan
         curvature = curvature_of(self.network)
         for visit in schedule(self._simulator, self.network, total, self._step):
             if curvature and curvature.due(visit.step):
                 self._refresh(curvature)
-            sample = self.network.sample(visit).bytes(0)
-            report = self._make(visit, sample)
-            error = self._differ(_at(visit, sample), report, self._expected)
-            least = LEAST_CHECKPOINT if visit.step % plan.rows == 0 else CHECKPOINT
-            self._advance(visit.step)
-            if error is None and visit.step - self._checked >= least:
-                error = self._check_position(visit.step)
-                self._checked = visit.step
-            right = self.network.judged(visit.row, report.prediction)
-            yield self._outcome(visit, report.loss * plan.loss_scale, error, right)
+            self._send(visit)
+            writes = curvature is not None and curvature.due(visit.step + 1)
+            looks = self._checkpoint(visit) or (self._looks and self._ends(visit))
+            alone = writes or looks or self._count != 0
+            yield from self._arrivals(0 if alone else self._open().welcome.window - 1)
+            if self._halted:
+                break
+        yield from self._arrivals(0)
+
+    def _ends(self, visit: Visit) -> bool:
+        """Whether the step ends an epoch."""
+        return visit.step % self.network.plan.rows == 0
+
+    def _checkpoint(self, visit: Visit) -> bool:
+        """Whether the whole states are compared after the step."""
+        least = LEAST_CHECKPOINT if self._ends(visit) else CHECKPOINT
+        return visit.step - self._checked >= least
 
     def _begin(self, total: int, resume: Saved | None, *, ahead: bool) -> list[Progress]:
         """Reset the board and the simulator, or bring them to where they `resume`; the steps that
         the board has made since, if it may be `ahead`."""
+        self._await_all()  # if a run was left
+        self._outcomes.clear()
         self._simulator.reset(self.network.project.train.seed)
         self._checked = 0
         self._advance(0)
@@ -381,23 +409,74 @@ class Twin:
         self._ask(lambda session: session.overwrite(part, begin, step))
         self._unsettled = False
 
-    def _make(self, visit: Visit, sample: bytes) -> Report:
-        """Let the board make a step, once."""
+    def _send(self, visit: Visit) -> None:
+        """Let the board make a step, once it has made those before, and the simulator meanwhile."""
         flags = visit.first * Flag.FIRST | visit.last * Flag.LAST | visit.opens * Flag.EPOCH
         flags |= self._count | _digests(visit) * Flag.DIGEST
-        rehearse = partial(self._rehearse, visit)
+        ahead = _Ahead(visit, flags, self.network.sample(visit).bytes(0))
+        session = self._open()
+        self._ahead.append(ahead)
+        try:
+            session.send_step(visit.step, flags, ahead.sample)
+        except LostError as error:
+            self._rehearse(ahead)
+            self._send_again(error)
+        else:
+            self._rehearse(ahead)
+
+    def _send_again(self, lost: LostError) -> None:
+        """Find the board again, and send what it has not made of the steps under way."""
+        session = self._open()
         while True:
-            session = self._open()
+            step = self._recover(lost)
             try:
-                return session.step(visit.step, flags, sample, rehearse)
+                for ahead in self._ahead:
+                    if ahead.visit.step <= step:
+                        ahead.report = ahead.expected  # it was lost: the states are the same
+                    else:
+                        session.send_step(ahead.visit.step, ahead.flags, ahead.sample)
             except LostError as error:
-                self._rehearse(visit)
-                if self._recover(error) == visit.step:
-                    return self._expected  # only its report was lost: the states are the same
+                lost = error
+            else:
+                return
+
+    def _arrivals(self, left: int) -> Iterator[Outcome]:
+        """Wait until no more than these steps are under way; the outcomes of the others."""
+        while len(self._ahead) > left or self._outcomes:
+            if not self._outcomes:
+                self._arrive()
+            yield self._outcomes.popleft()
+
+    def _await_all(self) -> None:
+        """Wait until no step is under way."""
+        while self._ahead:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Wait for the report of the first step under way, and compare it."""
+        ahead = self._ahead[0]
+        while ahead.report is None:
+            try:
+                ahead.report = self._open().report()
+            except LostError as lost:
+                self._send_again(lost)
+        self._ahead.popleft()
+        visit, report = ahead.visit, ahead.report
+        assert ahead.expected is not None
+        error = self._differ(_at(visit, ahead.sample), report, ahead.expected)
+        checkpoint = self._checkpoint(visit)
+        self._advance(visit.step, ahead.memory)
+        if error is None and checkpoint:
+            error = self._check_position(visit.step)
+            self._checked = visit.step
+        right = self.network.judged(visit.row, report.prediction)
+        loss = report.loss * self.network.plan.loss_scale
+        self._outcomes.append(self._outcome(visit, loss, error, right))
 
     def _ask(self, request: Callable[[Session], T], *, back: bool = True) -> T:
         """The board's answer to what may be asked twice. A board that was lost is found again, and
-        brought `back` to where it was."""
+        brought `back` to where it was. Steps under way are waited for."""
+        self._await_all()
         while True:
             session = self._open()
             try:
@@ -410,11 +489,11 @@ class Twin:
                 self._found = 0
                 return answer
 
-    def _advance(self, step: int) -> None:
-        """Note that the board has made this step, as the simulator has."""
+    def _advance(self, step: int, memory: dict[str, Any] | None = None) -> None:
+        """Note that the board has made this step, as the simulator has, with this `memory`."""
         self._found = 0
-        self._step = self._rehearsed = step
-        self._behind = dict(self._simulator.memory)
+        self._step = step
+        self._behind = dict(self._simulator.memory) if memory is None else memory
 
     def _recover(self, lost: LostError, *, back: bool = True) -> int:
         """Find the board again, and bring it `back`; the step that it is at: the last one known to
@@ -470,13 +549,14 @@ class Twin:
     def _restore(self, session: Session, welcome: Welcome) -> int:
         """Give the board back what it has lost; the step that it then is at."""
         step = welcome.step
-        if step == self._step or (step == self._step + 1 == self._rehearsed):
-            memory = self._behind if step == self._step else self._simulator.memory
-            state = self._packed(memory)
+        known = {self._step: self._behind}
+        known |= {ahead.visit.step: ahead.memory for ahead in self._ahead}
+        if step in known:
+            state = self._packed(known[step])
             if not self._compare or welcome.crc == state_digest(state):
                 return step
             if step != 0 and not self._unsettled:  # else it has restarted, or part of it is new
-                _raise(self._check_position(step, state))
+                _raise(self._differ_position(step, state, session.verify()))
         session.write_state(self._packed(self._behind), self._step)
         return self._step
 
@@ -590,18 +670,17 @@ class Twin:
         exact = error is None if self._compare else None
         return Progress(visit.step, visit.epoch, loss, exact, right), error
 
-    def _rehearse(self, visit: Visit) -> None:
-        """Make a step while the board makes it, once, and note what it should report."""
-        if self._rehearsed == visit.step:
-            return
-        self._rehearsed = visit.step
+    def _rehearse(self, ahead: _Ahead) -> None:
+        """Make a step while the board makes it, and note what it should report."""
+        visit = ahead.visit
         step = make(self._simulator, self.network, visit)
         if _digests(visit):
             bounds = slice_bounds(self._state_bytes, visit.step)
             digests = trace_digest(step.trace), crc16(self._simulator.part_of_state(*bounds))
-            self._expected = Audit(step.loss, step.prediction, *digests)
+            ahead.expected = Audit(step.loss, step.prediction, *digests)
         else:
-            self._expected = Report(step.loss, step.prediction)
+            ahead.expected = Report(step.loss, step.prediction)
+        ahead.memory = dict(self._simulator.memory)
 
     def _heard(self, visit: Visit, step: Step, line: TextStep | None) -> Outcome:
         """What the board prints of a training step; nothing if the line was lost."""
@@ -616,11 +695,12 @@ class Twin:
         sample = self.network.sample(visit).bytes(0)
         return self._outcome(visit, loss, self._differ(_at(visit, sample), line, expected))
 
-    def _check_position(self, step: int, state: bytes | None = None) -> DifferenceError | None:
+    def _check_position(self, step: int) -> DifferenceError | None:
         """The board's step, and the digest of its whole state, which is to be the simulator's."""
-        answer = self.position()
-        crc = state_digest(self._simulator.state() if state is None else state)
-        expected = replace(answer, step=step, crc=crc)
+        return self._differ_position(step, self._simulator.state(), self.position())
+
+    def _differ_position(self, step: int, state: bytes, answer: State) -> DifferenceError | None:
+        expected = replace(answer, step=step, crc=state_digest(state))
         return self._differ(Moment(step, f"in the state after step {step}"), answer, expected)
 
     def _differ(self, moment: Moment, board: Told, simulator: Told) -> DifferenceError | None:
@@ -637,6 +717,8 @@ class Twin:
         self, moment: Moment, board: Facts, simulator: Facts, state: bytes | None
     ) -> DifferenceError:
         names = self.network, self.board
+        if self._ahead:  # the board has made these, too
+            moment = replace(moment, reached=self._ahead[-1].visit.step)
         expected = self._simulator.state()
         return difference(*names, moment, board, simulator, state, expected, self._folder)
 

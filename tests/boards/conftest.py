@@ -43,6 +43,7 @@ def make_project(root: Path, core: Path = ECHO) -> Path:
             f'#define NN_BOARD "{board.name}"\n'
             f"#define NN_BAUD {board.baud}UL\n"
             f"#define NN_CLOCK_HZ {board.clock}UL\n"
+            f"#define NN_PAYLOAD {board.payload}U\n"
             f"#define NN_KERNELS 0\n"
             f"#define NN_WATCHDOG_MS {board.watchdog}UL\n"
             f"#define NN_HEALTH {int(board.family == 'cortex-m')}\n"

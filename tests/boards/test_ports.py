@@ -101,7 +101,8 @@ def test_the_stack_shows_how_far_it_has_grown(name: str, echo: Callable[[Board],
         line.write(b"D" + bytes([depth]))
         return int.from_bytes(receive(line, 2), "little")
 
-    shallow, deep = most(2), most(12)
+    # A Cortex-M's interrupts take some of it, too.
+    shallow, deep = most(2), most(12 if board.family == "mcs51" else 60)
     assert 4 <= shallow < deep - 20
     assert most(2) == deep
     line.close()

@@ -12,7 +12,7 @@ from nnhost.boards import BOARDS, COMPILERS, SIMULATORS, get
 from nnhost.build import platformio_ini
 from nnhost.doctor import checks
 from nnhost.errors import UsageError
-from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST
+from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST, WINDOW_MOST
 from nnhost.paths import firmware_dir
 from nnhost.project import load_project
 
@@ -28,7 +28,7 @@ def test_a_record_holds_together(name: str) -> None:
     assert (board.kind == "real") == (board.runner.type == "serial")
     assert (board.status == "simulated") == (board.kind == "virtual")
     assert PAYLOAD_LEAST <= board.answer <= board.payload <= PAYLOAD_MOST
-    assert board.window in ((1,) if board.family == "mcs51" else (1, 2))
+    assert board.window == (1 if board.family == "mcs51" else WINDOW_MOST)
     assert len(name.encode("ascii")) <= 16  # as HELLO carries it
     for port in board.ports:
         assert list((firmware_dir() / "ports" / port).glob("*.c"))

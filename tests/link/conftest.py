@@ -188,6 +188,11 @@ def wide_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ahead_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_board(tmp_path_factory.mktemp("ahead"), "-DNN_WINDOW=2U")
+
+
+@pytest.fixture(scope="session")
 def standalone_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_board(tmp_path_factory.mktemp("standalone"), "-DNN_STANDALONE=1")
 

@@ -71,7 +71,7 @@ def test_the_host_works_while_the_board_does(session, model, monkeypatch):
 
     monkeypatch.setattr(session._transport, "write", lossy)
     sample = chance.randbytes(4)
-    monkeypatch.setattr(session, "_load", lambda *_: 0)
+    monkeypatch.setattr(session, "_split", lambda *_: ([], 0))
     monkeypatch.setattr(session, "_first_wait", 0.05)
     with pytest.raises(DeviceError, match="refused STEP"):  # the board is at step 0
         session.step(2, 0, sample, lambda: order.append("worked"))

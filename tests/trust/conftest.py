@@ -12,6 +12,7 @@ from helpers.damage import Chance
 from helpers.simulated import World, compile_board
 
 from nnhost.generate import Network, prepare
+from nnhost.link.messages import WINDOW_MOST
 from nnhost.outcome import Result
 from nnhost.project import Project, load_project
 from nnhost.simulation import simulate
@@ -112,20 +113,22 @@ online = true
 source = "iris"
 """,
 }
+#: Bytes that a port keeps: a frame of 32 bytes, as a Cortex-M does.
+ROOM = 48
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A net, its firmware, and what an undisturbed training comes to."""
+    """A net, its firmware by the window of the link, and what an undisturbed training comes to."""
 
     project: Project
     network: Network
-    library: Path
+    libraries: dict[int, Path]
     reference: Callable[[int | None], Result]
 
-    def world(self, chance: Chance | None = None) -> World:
+    def world(self, chance: Chance | None = None, window: int = WINDOW_MOST) -> World:
         """A board that has just been powered on."""
-        return World(self.library, chance)
+        return World(self.libraries[window], chance, room=ROOM if window > 1 else 0)
 
 
 def _bench(folder: Path, text: str) -> Bench:
@@ -140,7 +143,9 @@ def _bench(folder: Path, text: str) -> Bench:
             found[steps] = simulate(project, steps=steps)
         return found[steps]
 
-    return Bench(project, network, compile_board(network, folder), reference)
+    windows = range(1, WINDOW_MOST + 1)
+    libraries = {n: compile_board(network, folder / str(n), n) for n in windows}
+    return Bench(project, network, libraries, reference)
 
 
 @pytest.fixture(scope="session")

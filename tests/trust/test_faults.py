@@ -27,14 +27,15 @@ TOLD = 50
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("accidents", [True, False])
-def test_training_is_exact_and_ends(wide, tmp_path, part, accidents):
+@pytest.mark.parametrize("window", [1, 2])
+def test_training_is_exact_and_ends(wide, tmp_path, part, accidents, window):
     """Damaged, lost, late, doubled and old frames; with `accidents`, restarts and cut cables."""
     reference = wide.reference(None)
     faults = 0
     for number in count(SEED // (2 * PARTS)):
         seed = (number * PARTS + part) * 2 + accidents
         chance = Chance(seed, RATES[number % len(RATES)], QUOTA, accidents)
-        world = wide.world(chance)
+        world = wide.world(chance, window)
         try:
             with Twin(wide.network, "host", world.connect, tmp_path, clock=world.clock) as twin:
                 result = twin.train(score=number % 8 == 0)
@@ -50,5 +51,5 @@ def test_training_is_exact_and_ends(wide, tmp_path, part, accidents):
         if number % TOLD == TOLD - 1:
             told = f"part {part}, accidents {accidents}: {faults:,} faults, seeds to {seed:,}"
             print(told, file=sys.stderr, flush=True)
-        if faults >= FAULTS // PARTS // 2:
+        if faults >= FAULTS // PARTS // 4:
             break

@@ -11,10 +11,10 @@ HOW = ("listening", "answering", "unplugged")
 FIRST = {"listening": 1, "answering": 1, "unplugged": 2}
 
 
-def trainer(bench, folder):
+def trainer(bench, folder, window):
     """Trains so many steps, while the supply fails at these requests, before the board hears them
     or in its answers, or the cable is out. The number of requests."""
-    world = bench.world()
+    world = bench.world(window=window)
     twin = Twin(bench.network, "host", world.connect, folder, clock=world.clock)
 
     def train(steps, *kills, how=""):
@@ -42,14 +42,19 @@ def trainer(bench, folder):
     return train
 
 
+@pytest.fixture(params=[1, 2])
+def window(request):
+    return request.param
+
+
 @pytest.fixture
-def train(small, tmp_path):
-    return trainer(small, tmp_path)
+def train(small, tmp_path, window):
+    return trainer(small, tmp_path, window)
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_at_every_frame_where_the_host_writes_too(written, tmp_path, how):
-    train = trainer(written, tmp_path)
+def test_at_every_frame_where_the_host_writes_too(written, tmp_path, how, window):
+    train = trainer(written, tmp_path, window)
     for frame in range(FIRST[how], train(11) + 1):
         train(11, frame, how=how)
 

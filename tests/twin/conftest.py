@@ -60,6 +60,7 @@ class FakeBoard:
         self.spent = 2**32 - 5000
         self.asked: list[str] = []
         self.cause = 0
+        self.window = 1
 
     @property
     def sample_bytes(self) -> int:
@@ -121,7 +122,7 @@ class FakeBoard:
         state = self.simulator.state()
         return messages.Welcome(
             messages.abi(), self.program, 64, 64, self.sample_bytes, len(state), self.step_count,
-            state_digest(state), 1, self.cause, self.name.encode(),
+            state_digest(state), self.window, self.cause, self.name.encode(),
         )  # fmt: skip
 
     def on_reset(self, request: messages.Reset) -> messages.Message:

@@ -100,6 +100,52 @@ def test_a_false_report_stops_the_training(twin, board, tmp_path, field):
     assert "the state afterwards is the same" in str(caught.value)
 
 
+def test_where_a_step_was_sent_ahead_the_evidence_is_of_the_state_after_it(twin, board, tmp_path):
+    board.window = 2
+
+    def fault(board):
+        flip("weight1", 0, 0)(board)
+        return {"loss": 7}
+
+    board.faults[7] = fault
+    told = []
+    with pytest.raises(DifferenceError, match=r"at step 7: .*; after step 8 weight1\[0, 0\] is"):
+        twin.train(on_step=told.append)
+    assert [p.step for p in told] == list(range(1, 8))
+    kept = evidence(tmp_path, 7)
+    assert (kept["step"], kept["reached"]) == (7, 8)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_run_that_was_left_is_over_before_the_next_request(network, board, tmp_path, window):
+    """So that board and simulator are at the same step."""
+    board.window = window
+
+    class Left(Exception):
+        pass
+
+    def leave(progress):
+        if progress.step == 5:
+            raise Left
+
+    with Twin(network, "host", lambda: board, tmp_path) as twin:
+        with pytest.raises(Left):
+            twin.train(on_step=leave)
+        assert twin.position().step == 4 + window
+        twin.evaluate("train")
+        assert twin.train(steps=9).exact
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_who_stops_a_run_is_told_of_all_steps_that_were_made(network, board, tmp_path, window):
+    board.window = window
+    told = []
+    with Twin(network, "host", lambda: board, tmp_path) as twin:
+        result = twin.train(on_step=told.append, stopping=lambda: len(told) >= 5)
+        assert result.exact
+        assert result.steps == len(told) == twin.position().step == 4 + window
+
+
 def test_evidence_that_cannot_be_kept_hides_nothing(twin, board, tmp_path):
     (tmp_path / "evidence").write_text("a file where the folder should be")
     board.faults[7] = lambda board: {"loss": 7}

@@ -33,7 +33,6 @@ void nn_port_init(void) {
 }
 
 void nn_port_listen(uint8_t on) {
-    /* The host waits for the reply, and an overrun is a frame lost, no more: the UART stays on. */
     WATCHDOG_CONTROL = 0U; /* it stands still while the host is waited for, then begins anew */
     if (on == 0U) {
         WATCHDOG_CONTROL = WATCHDOG_ON;
@@ -44,14 +43,13 @@ uint8_t nn_chip_cause(void) {
     return NN_CAUSE_POWER; /* all else leaves a note, the watchdog by its NMI */
 }
 
-uint8_t nn_port_ready(void) { return ((STATE & STATE_RX_FULL) != 0U) ? 1U : 0U; }
+void nn_cortex_m_alive(void) {}
 
-uint8_t nn_port_read(void) {
-    while ((STATE & STATE_RX_FULL) == 0U) {
-        nn_cortex_m_sleep(NN_UART_IRQ);
-    }
+void nn_cortex_m_take(void) {
     INTCLEAR = INT_RX; /* before DATA is read: reading may bring the next byte */
-    return (uint8_t)DATA;
+    if ((STATE & STATE_RX_FULL) != 0U) {
+        nn_cortex_m_store((uint8_t)DATA);
+    }
 }
 
 void nn_port_write(uint8_t byte) {

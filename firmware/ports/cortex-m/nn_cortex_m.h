@@ -21,11 +21,24 @@ static inline void nn_cortex_m_bytes(uint32_t word, uint8_t *bytes) {
     }
 }
 
-/* Lets an interrupt end nn_cortex_m_sleep. It is never served: all interrupts are masked. */
+/* Has the UART's interrupt served, and no other. */
 void nn_cortex_m_expect(uint32_t interrupt);
 
-/* Sleeps until the interrupt is pending, unless it is already. */
-void nn_cortex_m_sleep(uint32_t interrupt);
+/* Serves all interrupts. */
+void nn_cortex_m_serve(void);
+
+/* What each port does then: gives the byte that has arrived, if any, to nn_cortex_m_store. */
+void nn_cortex_m_take(void);
+
+/* Keeps a byte until nn_port_read. */
+void nn_cortex_m_store(uint8_t byte);
+
+/* From the first to the second no interrupt is served: nothing disturbs what is counted. */
+static inline void nn_cortex_m_mask(void) { __asm volatile("cpsid i" ::: "memory"); }
+static inline void nn_cortex_m_unmask(void) { __asm volatile("cpsie i" ::: "memory"); }
+
+/* Each port's own: a sign of life, if its watchdog does not rest while the chip sleeps. */
+void nn_cortex_m_alive(void);
 
 /* Whether the SysTick ends a sleep, too, every 2^24 cycles of the core. Not for the stopwatch. */
 void nn_cortex_m_tick(uint8_t on);

@@ -1,18 +1,13 @@
 /*
- * Start-up of a Cortex-M: vector table, initial values of variables, main. Interrupts only wake the
- * chip, none is served. An exception resets it, and leaves a note of where it struck.
- * nn_cortex_m.ld says where everything lies.
+ * Start-up of a Cortex-M: vector table, initial values of variables, main. An exception resets the
+ * chip, and leaves a note of where it struck. nn_cortex_m.ld says where everything lies.
  */
 #include "nn_cortex_m.h"
 #include "nn_messages.h"
 #include "nn_port.h"
 
-#define NVIC_ISER(interrupt) NN_REGISTER(0xE000E100UL + (((interrupt) / 32U) * 4U))
-#define NVIC_ICPR(interrupt) NN_REGISTER(0xE000E280UL + (((interrupt) / 32U) * 4U))
 #define CPACR NN_REGISTER(0xE000ED88UL)
 #define CPACR_VECTORS (0xFUL << 20) /* coprocessors 10 and 11: the vector registers */
-#define ICSR NN_REGISTER(0xE000ED04UL)
-#define ICSR_CLEAR_SYSTICK (1UL << 25)
 #define AIRCR NN_REGISTER(0xE000ED0CUL)
 #define AIRCR_RESET 0x05FA0004UL /* SYSRESETREQ, with its key */
 
@@ -31,6 +26,7 @@ extern uint32_t nn_bss_words[];
 
 #define UNTOUCHED 0xA5A5A5A5UL /* fills the stack, so that it shows how far it has grown */
 #define NOTED 0x6E6F7465UL     /* the note is one, and not what memory holds after power-on */
+#define INTERRUPTS 72U         /* the last UART's is 71 */
 #define NMI 2U                 /* the number of the exception that warns of a watchdog */
 
 /* What a reset leaves alone: why the firmware itself made the chip start again, and where. */
@@ -46,11 +42,12 @@ static uint32_t start_at;
 int main(void);
 void nn_startup(void);
 
-/* The stack's end, reset, then 14 exceptions, none of which this firmware expects. */
+/* The stack's end, reset, 14 exceptions, of which only the SysTick is expected, interrupts. */
 typedef struct {
     uint32_t *stack;
     void (*reset)(void);
     void (*exceptions[14])(void);
+    void (*interrupts[INTERRUPTS])(void);
 } nn_vectors_t;
 
 __attribute__((noreturn)) static void reset(uint8_t cause, uint32_t at) {
@@ -94,11 +91,15 @@ const nn_part_t nn_port_image[NN_PORT_PARTS] = {
     {(const uint8_t *)nn_data_load, (uint32_t)nn_data_bytes},
 };
 
+/* The SysTick has ended a sleep. */
+static void wake(void) {}
+
 __attribute__((section(".vectors"), used)) static const nn_vectors_t vectors = {
     nn_stack_end,
     nn_startup,
     {catch, catch, catch, catch, catch, catch, catch, catch, catch, catch, catch, catch, catch,
-     catch},
+     wake},
+    {[0 ... INTERRUPTS - 1U] = nn_cortex_m_serve},
 };
 
 void nn_startup(void) {
@@ -141,16 +142,5 @@ uint8_t nn_port_overrun(void) { return (uint8_t)(nn_stack[0] != UNTOUCHED); }
 uint8_t nn_port_cause(void) { return start_cause; }
 
 uint32_t nn_port_fault(void) { return start_at; }
-
-void nn_cortex_m_expect(uint32_t interrupt) {
-    __asm volatile("cpsid i" ::: "memory");
-    NVIC_ISER(interrupt) = 1UL << (interrupt % 32U);
-}
-
-void nn_cortex_m_sleep(uint32_t interrupt) {
-    __asm volatile("dsb\n\twfi" ::: "memory");
-    NVIC_ICPR(interrupt) = 1UL << (interrupt % 32U);
-    ICSR = ICSR_CLEAR_SYSTICK;
-}
 
 void nn_cortex_m_reset(void) { reset(NN_CAUSE_SOFTWARE, 0U); }

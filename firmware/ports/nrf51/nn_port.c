@@ -112,7 +112,7 @@ void nn_port_init(void) {
 }
 
 void nn_port_listen(uint8_t on) {
-    (void)on; /* six bytes fit the receiver, and the host waits for the reply */
+    (void)on;
     WDT_RR0 = WDT_RELOAD;
 }
 
@@ -128,14 +128,13 @@ uint8_t nn_chip_cause(void) {
     return (reason == 0U) ? NN_CAUSE_POWER : NN_CAUSE_UNKNOWN;
 }
 
-uint8_t nn_port_ready(void) { return (RXDRDY != 0U) ? 1U : 0U; }
+void nn_cortex_m_alive(void) {}
 
-uint8_t nn_port_read(void) {
-    while (RXDRDY == 0U) {
-        nn_cortex_m_sleep(UART_IRQ);
+void nn_cortex_m_take(void) {
+    if (RXDRDY != 0U) {
+        RXDRDY = 0U; /* before RXD is read: reading may raise it again for the next byte */
+        nn_cortex_m_store((uint8_t)RXD);
     }
-    RXDRDY = 0U; /* before RXD is read: reading may raise it again for the next byte */
-    return (uint8_t)RXD;
 }
 
 void nn_port_write(uint8_t byte) {
@@ -146,6 +145,7 @@ void nn_port_write(uint8_t byte) {
 }
 
 void nn_port_clock_start(void) {
+    nn_cortex_m_mask();
     STOP = 1U;
     SHORTS = 0U;
     PRESCALER = 0U; /* 16 MHz, the core's clock */
@@ -156,6 +156,7 @@ void nn_port_clock_start(void) {
 uint32_t nn_port_clock_stop(void) {
     CAPTURE = 1U;
     STOP = 1U;
+    nn_cortex_m_unmask();
     return CC;
 }
 

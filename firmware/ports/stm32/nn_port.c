@@ -64,7 +64,6 @@ void nn_port_init(void) {
 }
 
 void nn_port_listen(uint8_t on) {
-    /* The host waits for the reply, and an overrun is a frame lost, no more: the UART stays on. */
     nn_cortex_m_tick(on); /* nobody knows how long the host lets it sleep */
     IWDG_KR = KR_RELOAD;
 }
@@ -81,14 +80,14 @@ uint8_t nn_chip_cause(void) {
     return ((flags & CSR_PIN) != 0U) ? NN_CAUSE_PIN : NN_CAUSE_UNKNOWN;
 }
 
-uint8_t nn_port_ready(void) { return ((USART_SR & SR_RXNE) != 0U) ? 1U : 0U; }
+void nn_cortex_m_alive(void) { IWDG_KR = KR_RELOAD; }
 
-uint8_t nn_port_read(void) {
-    while ((USART_SR & SR_RXNE) == 0U) {
-        IWDG_KR = KR_RELOAD;
-        nn_cortex_m_sleep(NN_USART_IRQ);
+void nn_cortex_m_take(void) {
+    const uint32_t status = USART_SR;
+    const uint8_t byte = (uint8_t)USART_DR; /* in this order they clear an overrun as well */
+    if ((status & SR_RXNE) != 0U) {
+        nn_cortex_m_store(byte);
     }
-    return (uint8_t)USART_DR;
 }
 
 void nn_port_write(uint8_t byte) {

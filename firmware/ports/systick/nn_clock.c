@@ -11,11 +11,12 @@
 
 #define CSR_ON 0x5UL /* by the core's clock, without an exception */
 #define CSR_OFF 0x4UL
-#define CSR_ALARM 0x7UL         /* with an exception, which is masked, but ends a sleep */
+#define CSR_ALARM 0x7UL         /* with an exception, which ends a sleep */
 #define CSR_WRAPPED (1UL << 16) /* since CSR was last read or CVR was written */
 #define PERIOD (1UL << 24)
 
 void nn_port_clock_start(void) {
+    nn_cortex_m_mask();
     SYST_CSR = CSR_OFF; /* if it was an alarm clock */
     SYST_RVR = PERIOD - 1U;
     SYST_CVR = 0U; /* whatever is written sets it to 0; the first count reloads it */
@@ -32,5 +33,6 @@ uint32_t nn_port_clock_stop(void) {
     const uint32_t left = SYST_CVR;
     const uint32_t wrapped = SYST_CSR & CSR_WRAPPED;
     SYST_CSR = CSR_OFF;
+    nn_cortex_m_unmask();
     return ((wrapped != 0U) ? (2U * PERIOD) : PERIOD) - 1U - left;
 }

@@ -10,6 +10,7 @@ from nnhost.link.messages import (
     PAYLOAD_LEAST,
     PAYLOAD_MOST,
     REQUESTS,
+    WINDOW_MOST,
     Cause,
     Flag,
     Message,
@@ -42,6 +43,7 @@ def messages_header() -> str:
         _define("HEADER_BYTES", f"{HEADER_BYTES}U"),
         _define("PAYLOAD_LEAST", str(PAYLOAD_LEAST)),
         _define("PAYLOAD_MOST", str(PAYLOAD_MOST)),
+        _define("WINDOW_MOST", str(WINDOW_MOST)),
     ]
     for kind in (*REQUESTS, *ANSWERS):
         lines += ["", *_message(kind)]

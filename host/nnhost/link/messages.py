@@ -26,6 +26,9 @@ REVISION = 4
 PAYLOAD_LEAST = 32
 PAYLOAD_MOST = 240
 
+#: No board is sent more requests than this before it has answered the first.
+WINDOW_MOST = 2
+
 #: Length, type, session and sequence number.
 HEADER_BYTES = 6
 

@@ -1,8 +1,9 @@
 """A session: one host's conversation with one board, exactly once for each request.
 
-The host has one request in flight. A request whose answer does not come, or comes corrupted, is
-sent again under the same number; the board carries a number out once and repeats its answer when
-it sees the number again.
+A request whose answer does not come, or comes corrupted, is sent again under the same number; the
+board carries a number out once and repeats its answer when it sees the number again. Training steps
+may be sent ahead: as many requests are then under way as the board's window allows, but one at a
+time once two attempts in a row have failed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 
 from nnhost.clock import REAL, Clock
@@ -20,11 +22,24 @@ from nnhost.errors import DeviceError, LostError, RestartedError
 from nnhost.link import messages
 from nnhost.link.digest import state_digest
 from nnhost.link.frames import DELIMITER, LARGEST, Frame, FrameError, decode, encode
-from nnhost.link.messages import PAYLOAD_LEAST, PAYLOAD_MOST, Cause, M, Message, Reason, abi
+from nnhost.link.messages import (
+    PAYLOAD_LEAST,
+    PAYLOAD_MOST,
+    WINDOW_MOST,
+    Cause,
+    Flag,
+    M,
+    Message,
+    Reason,
+    abi,
+)
 from nnhost.link.transport import Transport
 
 #: Failures in a row after which a board counts as gone.
 ATTEMPTS = 10
+
+_FAILURES = 2  # so many in a row, and one request at a time is under way ...
+_CLEAN = 16  # ... until so many answers in a row have come at the first attempt
 
 _SLOWEST_RETRY = 4.0  # doubling the wait for an answer stops here, seconds
 _FLOOR = 0.1  # scheduling of a busy host, latency of USB, seconds
@@ -86,6 +101,18 @@ class Counters:
         )
 
 
+@dataclass(eq=False)
+class _Request:
+    """A request that has its number."""
+
+    kind: type[Message]
+    frame: Frame
+    sent: float | None = None
+    """when; None: it is to be sent, for the first time or again"""
+    repeated: bool = False
+    answer: Frame | None = None
+
+
 class Session:
     """Talks to the board at the other end of ``transport``. Begin with ``hello``.
 
@@ -127,6 +154,12 @@ class Session:
         self._sequence = 0
         self._greeting = False
         self._settled = False
+        self._under_way: deque[_Request] = deque()  # without an answer, the first at least
+        # Sent ahead: parts of the sample and the step, and its flags.
+        self._steps: deque[tuple[list[_Request], int]] = deque()
+        self._window = 1  # requests that may be under way
+        self._failures = 0  # attempts in a row that have failed
+        self._clean = 0  # answers in a row that have come at the first attempt
         self._welcome: messages.Welcome | None = None
         self.heard = clock.now()
         """when the last answer came"""
@@ -141,11 +174,14 @@ class Session:
         self._former.add(self._session)
         self._sequence = 0xFFFF
         self._greeting = self._settled = True
+        self._under_way.clear()
+        self._steps.clear()
+        self._window = 1
         answer = self._exchange(messages.Hello(), patience)
         self._greeting = False
         if answer.type == messages.Error.NUMBER:
             self._settled = False
-            raise _refusal(messages.Hello(), answer)
+            raise _refusal(messages.Hello, answer)
         theirs = int.from_bytes(answer.payload[:2], "little")
         if theirs != abi():
             self._settled = False
@@ -156,7 +192,10 @@ class Session:
         welcome = _unpacked(messages.Welcome, answer.payload)
         if not all(PAYLOAD_LEAST <= n <= PAYLOAD_MOST for n in (welcome.payload, welcome.answer)):
             raise DeviceError(f"the board takes {welcome.payload} bytes and sends {welcome.answer}")
+        if not 1 <= welcome.window <= WINDOW_MOST:
+            raise DeviceError(f"the board takes {welcome.window} requests at a time")
         self._welcome = welcome
+        self._window = welcome.window
         return self._welcome
 
     def reconnect(self, transport: Transport) -> None:
@@ -196,14 +235,27 @@ class Session:
 
         ``meanwhile`` is called once the board has been told, while it computes.
         """
-        offset = self._load(sample, messages.Step.LAYOUT.size)
-        request = messages.Step(step & 0xFFFF, flags, sample[offset:])
-        kind = messages.Audit if flags & messages.Flag.DIGEST else messages.Report
-        return self._ask(request, kind, meanwhile)
+        requests = self._submit_step(step, flags, sample)
+        meanwhile()
+        return self._report(requests, flags)
+
+    def send_step(self, step: int, flags: int, sample: bytes) -> None:
+        """Sends a training step, perhaps before the board has made the one before it.
+
+        The reports of the steps sent so are to be asked for with ``report``, in that order. With
+        ``Flag.COUNT`` no other request may follow before that.
+        """
+        self._steps.append((self._submit_step(step, flags, sample), flags))
+
+    def report(self) -> messages.Report:
+        """The report of the first of the steps sent with ``send_step``."""
+        return self._report(*self._steps.popleft())
 
     def evaluate(self, sample: bytes) -> messages.Evaluation:
         """One forward pass; nothing is trained."""
-        offset = self._load(sample, messages.Evaluate.LAYOUT.size)
+        parts, offset = self._split(sample, messages.Evaluate.LAYOUT.size)
+        for part in parts:
+            self._ask(part, messages.Done)
         return self._ask(messages.Evaluate(sample[offset:]), messages.Evaluation)
 
     def read_state(self) -> bytes:
@@ -273,74 +325,111 @@ class Session:
                 help="the board's memory changes while it is idle: check its supply and its RAM",
             )
 
-    def _load(self, sample: bytes, header: int) -> int:
-        """Sends all of the sample that the last message cannot hold; how much that is."""
+    def _split(self, sample: bytes, header: int) -> tuple[list[messages.Sample], int]:
+        """Messages with all of the sample that the last cannot hold, and how much that is."""
         if len(sample) != self.welcome.sample_bytes:
             raise ValueError(f"{len(sample)} bytes; a sample has {self.welcome.sample_bytes}")
-        offset = 0
         size = self.welcome.payload - messages.Sample.LAYOUT.size
+        parts: list[messages.Sample] = []
+        offset = 0
         while len(sample) - offset > self.welcome.payload - header:
-            part = sample[offset : offset + size]
-            self._ask(messages.Sample(offset, part), messages.Done)
-            offset += len(part)
-        return offset
+            parts.append(messages.Sample(offset, sample[offset : offset + size]))
+            offset += len(parts[-1].data)
+        return parts, offset
 
-    def _ask(self, request: Message, kind: type[M], meanwhile: Callable[[], None] = _nothing) -> M:
+    def _submit_step(self, step: int, flags: int, sample: bytes) -> list[_Request]:
+        parts, offset = self._split(sample, messages.Step.LAYOUT.size)
+        last = messages.Step(step & 0xFFFF, flags, sample[offset:])
+        return [self._submit(message) for message in (*parts, last)]
+
+    def _report(self, requests: list[_Request], flags: int) -> messages.Report:
+        for part in requests[:-1]:
+            self._result(part, messages.Done)
+        return self._result(
+            requests[-1], messages.Audit if flags & Flag.DIGEST else messages.Report
+        )
+
+    def _ask(self, request: Message, kind: type[M]) -> M:
         """The answer, of the given kind. Raises ``DeviceError`` if the board refuses."""
-        answer = self._exchange(request, meanwhile=meanwhile)
+        return self._result(self._submit(request), kind)
+
+    def _exchange(self, request: Message, patience: float = 60.0) -> Frame:
+        """The board's answer, of any kind."""
+        return self._answer(self._submit(request), patience)
+
+    def _result(self, request: _Request, kind: type[M]) -> M:
+        answer = self._answer(request)
         if answer.type == messages.Error.NUMBER:
-            raise _refusal(request, answer)
+            raise _refusal(request.kind, answer)
         if answer.type != kind.NUMBER:
-            name = type(request).__name__.upper()
+            name = request.kind.__name__.upper()
             raise DeviceError(f"the board answered {name} with message {answer.type}")
         return _unpacked(kind, answer.payload)
 
-    def _exchange(
-        self,
-        request: Message,
-        patience: float = 60.0,
-        meanwhile: Callable[[], None] = _nothing,
-    ) -> Frame:
-        """Sends the request until its answer is there; calls ``meanwhile`` after the first time."""
+    def _answer(self, request: _Request, patience: float = 60.0) -> Frame:
+        while request.answer is None:
+            self._complete(patience)
+        return request.answer
+
+    def _submit(self, request: Message) -> _Request:
+        """Gives the request its number, and sends it once the window has room for it."""
         if not self._settled:
             raise RuntimeError("the last exchange was interrupted: call hello() first")
+        while len(self._under_way) >= self._window:
+            self._complete()
         self._settled = False
         self._sequence = (self._sequence + 1) & 0xFFFF
         kind = type(request)
-        frame = encode(Frame(kind.NUMBER, self._session, self._sequence, request.pack()))
-        began = self._clock.now()
-        wait = self._waits.get(kind, self._first_wait)
-        for attempt in range(ATTEMPTS):
-            sent = self._clock.now()
-            self._send(frame)
-            if attempt == 0:
-                meanwhile()
-            answer = self._listen(wait, drain=False)
-            elapsed = self._clock.now() - sent
-            if answer is None:
-                if elapsed >= wait:
-                    self.counters.timeouts += 1
-                    wait = _doubled(wait)
-                # Ends what the board may still hold of a cut frame, and lets the line fall silent.
-                self._send(DELIMITER)
-                answer = self._listen(self._quiet, drain=True)
-            elif attempt == 0:
-                slowest = max(elapsed, 0.9 * self._slowest.get(kind, 0.0))
-                self._slowest[kind] = slowest
-                self._waits[kind] = _FLOOR + _MARGIN * slowest
-            if answer is not None:
-                self.counters.received += 1
-                self.heard = self._clock.now()
-                self._answered = kind
-                self._settled = True
-                return answer
+        numbered = Frame(kind.NUMBER, self._session, self._sequence, request.pack())
+        self._under_way.append(_Request(kind, numbered))
+        self._dispatch()
+        self._settled = True
+        return self._under_way[-1]
+
+    def _dispatch(self) -> None:
+        """Sends what is to be sent, as far as the window reaches."""
+        for request in islice(self._under_way, self._window):
+            if request.sent is None and request.answer is None:
+                request.sent = self._clock.now()
+                self.counters.retries += request.repeated
+                self._send(encode(request.frame))
+
+    def _complete(self, patience: float = 60.0) -> None:
+        """Waits for the answer to the first request under way; sends it, and those behind it, until
+        it comes."""
+        if not self._settled:
+            raise RuntimeError("the last exchange was interrupted: call hello() first")
+        self._settled = False
+        first = self._under_way[0]
+        wait = self._waits.get(first.kind, self._first_wait)
+        began, before = self._clock.now(), self.heard
+        for _ in range(ATTEMPTS):
+            self._dispatch()
+            asked = self._clock.now()
+            if self._listen(wait, drain=False):
+                self._note_success(first, before)
+                return
+            if self._clock.now() - asked >= wait:
+                self.counters.timeouts += 1
+                wait = _doubled(wait)
+            self._failures += 1
+            self._clean = 0
+            if self._failures >= _FAILURES:
+                self._window = 1
+            # Ends what the board may still hold of a cut frame, and lets the line fall silent.
+            self._send(DELIMITER)
+            if self._listen(self._quiet, drain=True):
+                self._note_success(first, before)
+                return
             if self._stopping():
                 patience = 0.0 if self._greeting else min(patience, _FAREWELL)
             if self._clock.now() - began > patience:
                 break
-            self.counters.retries += 1
+            for request in self._under_way:
+                request.repeated |= request.sent is not None
+                request.sent = None
         raise LostError(
-            f"the board does not answer {kind.__name__.upper()} ({self.counters})",
+            f"the board does not answer {first.kind.__name__.upper()} ({self.counters})",
             help="is it powered, flashed (nnhost flash), and the port the right one?",
         )
 
@@ -349,11 +438,28 @@ class Session:
         if data != DELIMITER:
             self.counters.sent += 1
 
-    def _listen(self, wait: float, *, drain: bool) -> Frame | None:
-        """The answer to the request under way; None if it does not come within ``wait`` seconds.
+    def _note_success(self, first: _Request, before: float) -> None:
+        """The first request under way is answered; the last answer but this came ``before``."""
+        if self._failures == 0 and not first.repeated and first.sent is not None:
+            elapsed = self.heard - max(first.sent, before)
+            slowest = max(elapsed, 0.9 * self._slowest.get(first.kind, 0.0))
+            self._slowest[first.kind] = slowest
+            self._waits[first.kind] = _FLOOR + _MARGIN * slowest
+            self._clean += 1
+            if self._clean >= _CLEAN and self._welcome is not None:
+                self._window = self._welcome.window
+        self._failures = 0
+        self._answered = first.kind
+        while self._under_way and self._under_way[0].answer is not None:
+            self._under_way.popleft()
+        self._dispatch()
+        self._settled = True
 
-        Returns None at the first sign that it will not come, or, to ``drain`` a disturbed line,
-        after ``wait`` seconds of silence.
+    def _listen(self, wait: float, *, drain: bool) -> bool:
+        """Whether the answer to the first request under way comes within ``wait`` seconds.
+
+        Returns False at the first sign that it will not, or, to ``drain`` a disturbed line, after
+        ``wait`` seconds of silence.
         """
         began = self._clock.now()
         deadline = began + wait
@@ -365,18 +471,30 @@ class Session:
             else:
                 if frame.type == messages.Nak.NUMBER:
                     self._note_objection(frame)
-                elif (frame.session, frame.sequence) == (self._session, self._sequence):
-                    return frame
-                else:
-                    # Perhaps the last answer was merely late, and asked for twice.
-                    hasty = self._waits.get(self._answered, self._first_wait)
-                    self._waits[self._answered] = _doubled(hasty)
-                    self.counters.repeated += 1
+                elif not self._note_answer(frame):
                     continue
+                elif self._under_way[0].answer is not None:
+                    return True
             if not drain:
-                return None
+                return False  # an answer before the first's, too: that one is lost
             deadline = min(self._clock.now() + wait, began + _LONGEST_DRAIN)
-        return None
+        return False
+
+    def _note_answer(self, frame: Frame) -> bool:
+        """Whether a request under way has been waiting for this."""
+        for request in self._under_way:
+            asked = request.frame
+            if (frame.session, frame.sequence) == (asked.session, asked.sequence):
+                if request.answer is None:
+                    request.answer = frame
+                    self.counters.received += 1
+                    self.heard = self._clock.now()
+                return True
+        # Perhaps the last answer was merely late, and asked for twice.
+        hasty = self._waits.get(self._answered, self._first_wait)
+        self._waits[self._answered] = _doubled(hasty)
+        self.counters.repeated += 1
+        return False
 
     def _next_block(self, deadline: float) -> bytes | None:
         """The next bytes between delimiters; None when the time is up."""
@@ -408,10 +526,10 @@ class Session:
         )
 
 
-def _refusal(request: Message, answer: Frame) -> DeviceError:
+def _refusal(request: type[Message], answer: Frame) -> DeviceError:
     """The error for a request that the board refused."""
     reason = _unpacked(messages.Error, answer.payload).reason
-    name = type(request).__name__.upper()
+    name = request.__name__.upper()
     cure = "switch it off and on; a smaller net needs less stack" if reason == Reason.STACK else ""
     return DeviceError(f"the board refused {name}: {_REASONS.get(reason, reason)}", help=cure)
 

@@ -11,6 +11,7 @@ import ctypes
 import heapq
 import shutil
 import subprocess
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,17 +23,17 @@ from nnhost.errors import LostError
 from nnhost.generate import Network, board_sources, write
 from nnhost.paths import firmware_dir
 
-BYTE = 10 / 115200  # seconds that a byte takes on the line
-COMPUTING = 0.002  # that the board takes for a request
+BAUD = 115200
+COMPUTING = 0.002  # seconds that the board takes for a request
 BOOTING = 0.02  # after its supply has come back, deaf meanwhile
 LATENCY = 0.001  # until the host hears of what has arrived
 
 NAME = "host"
 
 
-def compile_board(network: Network, folder: Path) -> Path:
-    """The firmware of a net as a library. The payload is the least, so that samples need parts."""
-    board = replace(boards.get(NAME), payload=32, answer=32)
+def compile_board(network: Network, folder: Path, window: int, payload: int = 32) -> Path:
+    """The firmware of a net as a library. With the least payload, larger samples need parts."""
+    board = replace(boards.get(NAME), payload=payload, answer=32, window=window)
     write(board_sources(network, board), folder)
     core = firmware_dir() / "core"
     port = Path(__file__).parent
@@ -75,22 +76,36 @@ class Board:
 class World:
     """A board, and the line to it. `connect` is what a `Twin` asks for.
 
-    `at_frame` is called with the number of each request that the host sends, from 1, before it is
-    on its way.
+    A board without `room` is deaf while it computes and answers; else its port keeps so many bytes
+    meanwhile. `at_frame` is called with the number of each request that the host sends, from 1,
+    before it is on its way.
     """
 
-    def __init__(self, library: Path, chance: Chance | None = None) -> None:
+    def __init__(
+        self,
+        library: Path,
+        chance: Chance | None = None,
+        *,
+        room: int = 0,
+        baud: int = BAUD,
+        step_seconds: float = COMPUTING,
+    ) -> None:
         self.board = Board(library)
+        self._room = room
+        self._byte = 10 / baud  # seconds on the line
+        self._step_seconds = step_seconds
         self.chance = chance or Chance(0)
         self.now = 0.0
         self.clock = Clock(lambda: self.now, self._sleep)
         self.frames = 0
         self.at_frame: Callable[[int], None] = lambda number: None
         self.answer_cut = False  # the board's supply fails while it answers next
-        self._busy = 0.0  # until then the board hears nothing
+        self._busy = 0.0  # until then the board computes, and answers
+        self._deaf = 0.0  # until then its port receives nothing
         self._sent = 0.0  # until then the host's last bytes are on their way
         self._plugged = 0.0  # from then on there is a port
         self._events: list[tuple[float, int, bool, bytes]] = []
+        self._waiting: deque[tuple[float, bytes]] = deque()  # when they began to come, bytes
         self._count = 0
         self._past: dict[bool, list[bytes]] = {True: [], False: []}
         self._line: _Line | None = None
@@ -105,13 +120,15 @@ class World:
     def restart(self) -> None:
         """The supply fails for a moment."""
         self.board.power()
-        self._busy = self.now + BOOTING
-        self._events = [event for event in self._events if event[2]]  # it says no more
+        self._busy = self.now
+        self._off()
+        self._keep(lambda to_board, data: to_board)  # it says no more
+        self._post(self._busy, True, b"")
 
     def unplug(self, seconds: float = 0.5) -> None:
         """The cable is out for some time; what is under way on it is lost."""
         self._plugged = self.now + seconds
-        self._events = []
+        self._keep(lambda to_board, data: data == b"")
         self._line = None
 
     def _sleep(self, seconds: float) -> None:
@@ -132,7 +149,7 @@ class World:
         begin = max(self.now, self._sent)
         for late, part in self._damage(data, True):
             self._post(begin + late, True, part)
-            begin += len(part) * BYTE
+            begin += len(part) * self._byte
         self._sent = begin
 
     def read(self, line: _Line, timeout: float) -> bytes:
@@ -142,6 +159,10 @@ class World:
     def _post(self, when: float, to_board: bool, data: bytes) -> None:
         self._count += 1
         heapq.heappush(self._events, (when, self._count, to_board, data))
+
+    def _keep(self, which: Callable[[bool, bytes], bool]) -> None:
+        self._events = [event for event in self._events if which(*event[2:])]
+        heapq.heapify(self._events)
 
     def _run(self, until: float, line: _Line | None) -> bytes:
         """Let time go on, until then or until the host of that line hears something."""
@@ -156,29 +177,52 @@ class World:
         return b""
 
     def _hear(self, data: bytes) -> None:
-        """Bytes that begin to arrive at the board now."""
-        time = self.now
-        while data:
-            deaf = max(0, -int(-(self._busy - time) // BYTE))
-            time += min(deaf, len(data)) * BYTE
-            data = data[deaf:]
-            if not data:
-                return
+        """Bytes that begin to arrive at the board now; none: it has time for those in its port."""
+        if data:
+            self._waiting.append((self.now, data))
+        if self.now < self._busy:
+            self._lose_what_exceeds()
+            return
+        while self._waiting:
+            begin, data = self._waiting.popleft()
+            deaf = min(len(data), max(0, -int(-(self._deaf - begin) // self._byte)))
+            begin, data = begin + deaf * self._byte, data[deaf:]
+            before = self.board.steps_made
             read, answer = self.board.feed(data)
-            time += read * BYTE
-            data = data[read:]
-            if not answer:
+            begin += read * self._byte
+            if data[read:]:
+                self._waiting.appendleft((begin, data[read:]))
+            if answer:
+                self._answer(max(self.now, begin), answer, self.board.steps_made != before)
                 return
-            begin = time + COMPUTING
-            self._busy = begin + len(answer) * BYTE
-            if self.answer_cut:
-                self.answer_cut = False
-                answer = answer[: self.chance.below(len(answer))]
-                self.board.power()
-                self._busy += BOOTING
-            for late, part in self._damage(answer, False):
-                begin += len(part) * BYTE
-                self._post(begin + late + LATENCY, False, part)
+
+    def _lose_what_exceeds(self) -> None:
+        excess = sum(len(data) for _, data in self._waiting) - self._room
+        if self._room and excess > 0:
+            begin, data = self._waiting.pop()
+            self._waiting.append((begin, data[:-excess]))
+
+    def _answer(self, time: float, answer: bytes, stepped: bool) -> None:
+        """What the board says to what it has read at that time."""
+        begin = time + (self._step_seconds if stepped else COMPUTING)
+        self._busy = begin + len(answer) * self._byte
+        if not self._room:
+            self._deaf = self._busy
+        if self.answer_cut:
+            self.answer_cut = False
+            answer = answer[: self.chance.below(len(answer))]
+            self.board.power()
+            self._off()
+        self._post(self._busy, True, b"")
+        for late, part in self._damage(answer, False):
+            begin += len(part) * self._byte
+            self._post(begin + late + LATENCY, False, part)
+
+    def _off(self) -> None:
+        """The supply fails, or has failed at the end of what the board does now."""
+        self._busy = max(self.now, self._busy) + BOOTING
+        self._deaf = self._busy
+        self._waiting.clear()
 
     # ---- what goes wrong ----
 
