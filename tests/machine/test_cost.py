@@ -78,6 +78,13 @@ def test_what_is_said_is_within_5_percent_of_what_is_counted(
     assert found.unit == counted.unit
 
 
+@pytest.mark.parametrize("board", ["simstc8", "qemu-m0", "qemu-m4"])
+def test_a_step_of_a_board_that_trains_by_itself_costs_the_same(board: str, made: Made) -> None:
+    streamed = said(("iris",), board, made)
+    alone = said(("iris", "data.delivery=flash"), board, made)
+    assert alone.per_step == pytest.approx(streamed.per_step, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("real", "virtual"), [("stc89c52rc", "sim89c52"), ("disco-f100rb", "qemu-m3")]
 )

@@ -143,7 +143,9 @@ class Thumb:
         registers[: len(arguments)] = arguments
         registers[13] = self.origin + len(self.memory) - 64
         registers[14] = _OUTSIDE
-        pc, number = self.symbols.get(name, 0) & ~1, 0
+        if name not in self.symbols:
+            raise UnknownCode(f"the firmware has no {name}")
+        pc, number = self.symbols[name] & ~1, 0
         runs = self.runs
         while pc != _OUTSIDE:
             run = runs.get(pc) or self._translated(pc)
