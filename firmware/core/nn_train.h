@@ -21,8 +21,8 @@ void nn_train_reset(uint16_t seed);
 
 /*
  * One training step on the sample that has been loaded. `first` and `last` (0 or 1) tell whether
- * it opens or closes its batch. It stays a function where it could be inlined, because what it costs
- * is read from its machine code.
+ * it opens or closes its batch. It stays a function where it could be inlined, because its cost is
+ * read from its machine code.
  */
 #if NN_STANDALONE && defined(__GNUC__)
 __attribute__((noipa))
