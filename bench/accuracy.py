@@ -19,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from nnhost.curvature import Curvature
 from nnhost.data import Dataset, load
 from nnhost.lower import lower
 from nnhost.native import NativeEngine
@@ -79,6 +80,7 @@ class Twins:
         self.project = project
         self.plan = make_plan(project, load(project.data, 1, project.root))
         program = lower(self.plan)
+        self.program = program
         self.engine, self.simulator = NativeEngine(self.plan, program), Simulator(program)
         self.reference = Reference(self.plan, np.float32)
 
@@ -92,16 +94,33 @@ class Twins:
         self.reference = Reference(self.plan, np.float32)
         self.reference.load(self.simulator.memory)
 
+        keys, done = self.project.train, 0
+        curvature = None
+        if self.plan.layers[0].curvature:
+            curvature = Curvature(self.plan, self.program, samples, keys.kfac_every, keys.damping)
+
         def new_order() -> None:
             """Trains the integers for an epoch, which leaves its visiting order in the state."""
+            nonlocal done
             self.reference.epoch()
-            self.engine.train(samples, epochs, self.plan.rows)
+            end = done + self.plan.rows
+            while done < end:
+                steps = end - done
+                if curvature:
+                    steps = min(steps, curvature.every - done % curvature.every)
+                    if curvature.due(done + 1):
+                        self.engine.set_state(curvature.refreshed(self.engine.state()))
+                self.engine.train(samples, epochs, steps)
+                done += steps
             self.simulator.set_state(self.engine.state())
             tick()
 
         random = np.random.default_rng(seed)
         x = data.x_train.astype(np.float32)
         for v in visits(self.plan, new_order, self.simulator.pick, epochs):
+            if curvature and curvature.due(v.step):
+                rows = curvature.rows
+                self.reference.refresh(x[rows], data.y_train[rows], keys.damping)
             self.reference.rest(random)
             self.reference.step(x[v.row], data.y_train[v.row], v.first, v.last)
         self.reference.masks = None

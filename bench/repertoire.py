@@ -69,6 +69,22 @@ MEMBERS = (
         )
         for name in ADAPTIVE
     ),
+    Member("optimizer", "kfac", ("train.optimizer=kfac", "train.kfac_every=200")),
+    Member(
+        "optimizer",
+        "adam, batch_norm",
+        ("train.optimizer=adam", "train.lr=0.008", "train.batch=16", "net.batch_norm=true"),
+    ),
+    Member(
+        "dropout",
+        "dropout 0.25, batch_norm",
+        ("net.dropout=0.25", "net.batch_norm=true", "train.batch=16", "train.lr=0.25"),
+    ),
+    Member(
+        "clipping",
+        "clip_norm, batch 16",
+        ("train.clip_norm=0.3", "train.batch=16", "train.lr=0.25"),
+    ),
     Member("dropout", "dropout 0.25", ("net.dropout=0.25",)),
     Member("class weights", "balanced", ("train.class_weights=balanced",)),
     Member("clipping", "clip_value", ("train.clip_value=1.0",)),

@@ -56,7 +56,9 @@ class Curvature:
         self._sources = ["x", *(b.name for b in program.trace[:-1])]
         count = min(plan.rows, AT_ONCE)
         total = count * (min(plan.rows, ROWS) // count)
-        self._rows = (np.arange(total) * plan.rows // total).reshape(-1, count)
+        self.rows = np.arange(total) * plan.rows // total
+        """Those that tell the curvature."""
+        self._many_rows = self.rows.reshape(-1, count)
         self._many = Simulator(over_rows(program, count))
         # The chance of a unit to rest is read, though none is drawn.
         self._many.memory |= {
@@ -92,7 +94,7 @@ class Curvature:
         (rows, K); and how far each class is believed in, (rows,). A real target is believed."""
         plan, many, layers = self._plan, self._many, self._plan.layers
         many.memory |= {b.name: memory[b.name] for b in self._state}
-        for rows in self._rows:
+        for rows in self._many_rows:
             many.memory["x"] = self._samples.x[rows].astype(np.int64)
             many.run("forward")
             inputs = [

@@ -373,6 +373,29 @@ class Reference:
         turned = left @ np.append(a, 1.0)
         return turned[:-1], turned[-1], right @ delta
 
+    def refresh(self, x: Real, y: NDArray[Any], damping: float) -> None:
+        """The inverse factors of K-FAC at these weights, from samples x (N, n) and their classes or
+        targets y: of the inputs, and of the deltas of every class as far as the net believes in it
+        (Martens and Grosse, 2015)."""
+        # Of a mean over the outputs, for the likelihood is the exponential of minus their sum.
+        whole = self.plan.loss.scale(1) / self.plan.loss_scale
+        inputs = [np.zeros((p.fan_in + 1,) * 2) for p in self.plan.layers]
+        outputs = [np.zeros((p.fan_out,) * 2) for p in self.plan.layers]
+        for row, target in zip(x, y, strict=True):
+            regression = self.plan.task == "regression"
+            targets = [target] if regression else range(max(2, len(self.plan.classes)))
+            passes = [self.backward(row, t) for t in targets]
+            beliefs = np.exp([whole * (passes[0].loss - p.loss) for p in passes])
+            for i, a in enumerate(passes[0].inputs):
+                one = np.append(a, 1.0)
+                inputs[i] += np.outer(one, one)
+                for p, belief in zip(passes, beliefs / beliefs.sum(), strict=True):
+                    outputs[i] += belief * np.outer(p.deltas[i], p.deltas[i])
+        self.inverses = [
+            (_inverted(a, damping).astype(self.dtype), _inverted(g, damping).astype(self.dtype))
+            for a, g in zip(inputs, outputs, strict=True)
+        ]
+
     def _decay(self, w: Real, p: LayerPlan) -> None:
         """Weight decay in place, decoupled from the gradient (Loshchilov and Hutter, 2019)."""
         if p.l2:
@@ -463,3 +486,14 @@ class Reference:
         loss = self.plan.loss.real
         on, off = self.target(1), self.target(0)
         return np.array([int(loss(z, on)[0] < loss(z, off)[0]) for z in outputs])
+
+
+def _inverted(factor: Real, damping: float) -> Real:
+    """The inverse of a factor (n, n) with `damping` times its mean eigenvalue, scaled so that it
+    leaves mean vectors as long as they are."""
+    size = float(np.trace(factor)) / len(factor)
+    if not size:
+        return np.eye(len(factor))
+    inverse = np.linalg.inv(factor / size + damping * np.eye(len(factor)))
+    left = np.trace(inverse) - damping * (inverse * inverse).sum()
+    return np.asarray(inverse * np.sqrt(len(factor) / left))

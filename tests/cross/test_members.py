@@ -30,6 +30,8 @@ REGULARISERS = (
     ["train.l1=0.0005", "train.l2=0.002"],
     ["net.dropout=0.2"],
     ["net.batch_norm=true", "train.batch=5"],
+    ["train.clip_norm=0.5", "train.batch=5"],
+    ["net.batch_norm=true", "train.batch=5", "train.optimizer=adamw", "net.dropout=0.2"],
     ['train.class_weights="balanced"'],
 )
 FAMILIES = {

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from reference.nets import dataset, plan
 
+from nnhost import layers
 from nnhost.activations import ACTIVATIONS
 from nnhost.losses import LOSSES
+from nnhost.optimizers import OPTIMIZERS
+from nnhost.optimizers.base import SQUARE
 from nnhost.reference import Reference
 
 H = 1e-5
@@ -28,18 +32,25 @@ def no_kink(name: str, values: np.ndarray) -> None:
         assert np.abs(values - kink).min() > 100 * H, "a kink is too near"
 
 
+@pytest.mark.parametrize("dropout", [(), (0.4, 0.4)])
 @pytest.mark.parametrize(("task", "loss", "outputs"), TASKS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
+def test_gradients(
+    activation: str, task: str, loss: str, outputs: int, dropout: tuple[float, ...]
+) -> None:
+    """With dropout, of the net without the units at rest."""
     data = dataset(1, 4, outputs, task, "z-score")
     smoothing = 0.1 if LOSSES[loss].smooths else 0.0
     weights = (0.6, 2.0, 1.4)[:outputs] if task == "classification" else ()
     net = Reference(
         plan(
-            data, "q16", loss, [5, 4], activation, label_smoothing=smoothing, class_weights=weights
+            data, "q16", loss, [5, 4], activation, label_smoothing=smoothing, class_weights=weights,
+            dropout=dropout,
         )
-    )
+    )  # fmt: skip
     random = np.random.default_rng(2)
+    if dropout:
+        net.masks = [np.array([1.0, 0, 1, 1, 0]), np.array([0.0, 1, 1, 1])]
     for w, b in zip(net.weights, net.biases, strict=True):
         w[:], b[:] = random.normal(0, 0.7, w.shape), random.normal(0, 0.3, b.shape)
     x, y = data.x_train[3], data.y_train[3]
@@ -68,11 +79,16 @@ def test_gradients(activation: str, task: str, loss: str, outputs: int) -> None:
 def test_gradients_of_a_normalised_batch(
     activation: str, task: str, loss: str, outputs: int
 ) -> None:
-    """Of the summed loss of a batch, whose statistics move with every weight."""
+    """Of the summed loss of a batch, whose statistics move with every weight; units rest in some
+    of its rows."""
     data = dataset(1, 4, outputs, task, "z-score")
-    made = plan(data, "q16", loss, [5, 4], activation, batch=6, batch_norm=True)
+    made = plan(data, "q16", loss, [5, 4], activation, batch=6, batch_norm=True,
+                dropout=(0.3, 0.3))  # fmt: skip
     net = Reference(made)
     random = np.random.default_rng(4)
+    net.rest(np.random.default_rng(8))
+    assert net.masks
+    assert not all(mask.all() for mask in net.masks)
     for tensor in (*net.weights, *net.biases, *(norm.gamma for norm in net.norms)):
         tensor[:] = random.normal(0, 0.7, tensor.shape)
     x, y = data.x_train[:6], list(data.y_train[:6])
@@ -124,6 +140,44 @@ def test_decay_is_the_gradient_of_its_penalty(
         np.testing.assert_allclose(decayed - plain, -lr * slope, rtol=2.0**-8)
     for plain, decayed in zip(nets[0].biases, nets[1].biases, strict=True):
         assert np.array_equal(plain, decayed)
+
+
+@pytest.mark.parametrize("optimizer", [n for n, o in OPTIMIZERS.items() if not o.decoupled])
+@pytest.mark.parametrize(("key", "penalty"), [("l2", lambda w: w**2 / 2), ("l1", np.abs)])
+def test_decay_is_a_part_of_an_adaptive_gradient(
+    key: str, penalty: Callable[[np.ndarray], np.ndarray], optimizer: str
+) -> None:
+    """The first average of Adam and the first sums of squares are those of both gradients."""
+    data, strength = dataset(1, 4, 3, "classification", "z-score"), 0.02
+    nets = [
+        Reference(plan(data, "q16", "mse", [5], "tanh", optimizer=optimizer, **keys))
+        for keys in ({}, {key: strength})
+    ]
+    for net in nets:
+        random = np.random.default_rng(3)
+        for w in net.weights:
+            w[:] = random.choice([-1, 1], w.shape) * random.uniform(0.1, 2, w.shape)
+    before = [w.copy() for w in nets[0].weights]
+    sample = data.x_train[0], data.y_train[0]
+    p = nets[0].backward(*sample)
+    for net in nets:
+        net.step(*sample)
+    newest = 1.0 if nets[0].optimizer.corrected else 1 - nets[0].plan.averages[0]
+    for i, w in enumerate(before):
+        slope = strength * (penalty(w + H) - penalty(w - H)) / (2 * H)
+        gradient = np.outer(p.deltas[i], p.inputs[i])
+        for net, g in zip(nets, (gradient, gradient + slope), strict=True):
+            np.testing.assert_allclose(net.slots[SQUARE][i], newest * g**2, atol=2.0**-12)
+    for one, other in zip(*(net.slots[f"bias_{SQUARE}"] for net in nets), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_every_layer_is_compared() -> None:
+    """Those that have gradients of their own: a newcomer wants a test here."""
+    assert {path.stem for path in Path(layers.__file__).parent.glob("*.py")} == {
+        "__init__", "dense", "dropout", "batch_norm",
+        "batches", "clip",  # no gradient: a batch, and what is left of it (test_rounding)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -14,6 +14,7 @@ from reference.bounds import MaySaturate, batch_bounds, step_bounds, tensor_slot
 from reference.nets import dataset, plan
 
 from nnhost.activations import ACTIVATIONS
+from nnhost.curvature import Curvature
 from nnhost.data import Dataset
 from nnhost.ir import Const, Expr, Program, maximum, total, wrap
 from nnhost.layers.dense import INVERSE, Dense
@@ -495,3 +496,23 @@ def test_a_doubled_learning_rate_is_found(number: int, preset: str) -> None:
 
     with pytest.raises(Different):
         find(preset, "tanh", change)
+
+
+@pytest.mark.parametrize("loss", ["softmax-cross-entropy", "binary-cross-entropy", "mse"])
+def test_inverse_factors_are_those_of_real_numbers(loss: str) -> None:
+    """What the host finds in the net's integers, against the reference's at the same weights."""
+    for task in ("classification", *(["regression"] if LOSSES[loss].real_targets else [])):
+        data = dataset(3, 5, 3, task, "z-score")
+        made = plan(data, "q16", loss, [4], "tanh", optimizer="kfac")
+        simulator, reference = Simulator(lower(made)), Reference(made)
+        simulator.reset(7)
+        samples = made.samples(data.x_train, data.y_train)
+        curvature = Curvature(made, simulator.program, samples, 100, 0.1)
+        curvature.refresh(simulator.memory)
+        reference.load(simulator.memory)
+        found = reference.inverses
+        reference.refresh(data.x_train[curvature.rows], data.y_train[curvature.rows], 0.1)
+        for pair, wanted in zip(found, reference.inverses, strict=True):
+            for inverse, real in zip(pair, wanted, strict=True):
+                # Within 1 / damping of what the factor is off by, which has 10 bits or more.
+                np.testing.assert_allclose(inverse, real, atol=2.0**-10 / 0.1 * np.abs(real).max())
