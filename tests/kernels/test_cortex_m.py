@@ -222,7 +222,7 @@ def run_on(board: boards.Board, text: str, folder: Path) -> list[str]:
     (folder / "main.c").write_text(text)
     (folder / "nn_config.h").write_text(
         f"#define NN_CLOCK_HZ {board.clock}UL\n#define NN_BAUD {board.baud}UL\n"
-        f"#define NN_WATCHDOG_MS {board.watchdog}UL\n"
+        f"#define NN_WATCHDOG_MS {board.watchdog}UL\n#define NN_PAYLOAD {board.payload}U\n"
     )
     (folder / "nn_messages.h").write_text(messages_header())
     parts = [firmware / "core", *(firmware / "ports" / p for p in board.ports)]
