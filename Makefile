@@ -33,7 +33,7 @@ test:
 	@scripts/check
 
 verify: setup
-	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross
+	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross tests/kernels/test_cortex_m.py
 
 soak: setup
 	NNHOST_FAULTS=1000000 NNHOST_BOARD_FAULTS=10000 NNHOST_KILLED_RUNS=100 .venv/bin/pytest -n 2 -s \

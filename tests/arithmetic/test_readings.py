@@ -22,7 +22,7 @@ from nnhost.plan import NORM_OPTIMIZERS
 from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
-COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "70"))
+COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "50"))
 #: Nets that have found faults: in 140 SDCC loses a sign if 32 bits are shifted by 13 in one.
 FOUND = {140}
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
