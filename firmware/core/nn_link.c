@@ -226,9 +226,11 @@ static uint8_t store(const NN_CODE nn_segment_t *map, nn_offset_t total, nn_offs
 /* Copies the last bytes of a sample to its end. 0: there are too many, or it is not sound. */
 static uint8_t complete(uint8_t at) {
     const uint8_t size = rest(at);
+#if NN_SAMPLE_BYTES < 0xFFU
     if (size > NN_SAMPLE_BYTES) {
         return 0U;
     }
+#endif
     if (size != 0U) {
         nn_map_open(nn_sample_map, (nn_offset_t)(NN_SAMPLE_BYTES - size));
         nn_map_put(request + at, size);
