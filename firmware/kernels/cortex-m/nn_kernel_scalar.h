@@ -180,8 +180,10 @@ NN_INLINE void nn_kernel_update(int16_t *weight, const void *x, uint8_t kind, co
     }
 }
 
-/* Slots that gather the steps of a batch: saturate((first ? 0 : slot) - ((factor * x + noise) >>
- * p)). */
+/*
+ * Slots that gather the steps of a batch:
+ * saturate((first ? 0 : slot) - ((factor * x + noise) >> p)).
+ */
 NN_INLINE void nn_kernel_gather(int16_t *slot, const void *x, uint8_t kind, const int16_t *factor,
                                 const uint16_t *draws, uint8_t first, uint16_t rows,
                                 uint16_t columns, uint8_t p) {
