@@ -66,6 +66,20 @@ def test_a_board_that_trains_from_its_flash_agrees_too() -> None:
     assert {v.digest for v in verdicts} == {simulate(streamed, engine="native").digest}
 
 
+def test_a_sample_may_be_longer_than_any_frame(tmp_path: Path) -> None:
+    """300 inputs travel in several messages."""
+    rows = ["".join(f"{(7 * i * k) % 11}," for k in range(300)) + str(i % 2) for i in range(12)]
+    head = "".join(f"x{k}," for k in range(300)) + "y"
+    (tmp_path / "data.csv").write_text("\n".join([head, *rows]) + "\n")
+    (tmp_path / "nn.toml").write_text(
+        '[net]\nhidden = [3]\n[data]\nsource = "data.csv"\ntest = 0\n[board]\nname = "host"\n'
+    )
+    project = load_project(tmp_path)
+    verdicts = verify(project, choose(["simstc8", "qemu-m0"]), 12)
+    assert {(v.outcome, v.steps) for v in verdicts} == {("exact", 12)}, verdicts
+    assert {v.digest for v in verdicts} == {simulate(project, engine="native", steps=12).digest}
+
+
 @pytest.mark.parametrize("board", ["simstc8", "qemu-m0"])
 def test_boards_take_the_curvature_from_the_host(board: str) -> None:
     overrides = ["train.optimizer=kfac", "train.kfac_every=50", "train.epochs=2"]
