@@ -115,6 +115,14 @@ def test_gradients_of_a_normalised_batch(
             assert (more - less) / (2 * H) == pytest.approx(gradient[at], abs=1e-7, rel=1e-5)
 
 
+def draw_weights(net: Reference) -> list[np.ndarray]:
+    """Give a net weights away from 0, the same each time; a copy of them."""
+    random = np.random.default_rng(3)
+    for w in net.weights:
+        w[:] = random.choice([-1, 1], w.shape) * random.uniform(0.1, 2, w.shape)
+    return [w.copy() for w in net.weights]
+
+
 @pytest.mark.parametrize(
     ("key", "penalty"),
     [("l2", lambda w: w**2 / 2), ("l1", np.abs)],
@@ -128,11 +136,7 @@ def test_decay_is_the_gradient_of_its_penalty(
         Reference(plan(data, "q16", "mse", [5], "tanh", lr=lr, **keys))
         for keys in ({}, {key: strength})
     ]
-    for net in nets:
-        random = np.random.default_rng(3)
-        for w in net.weights:
-            w[:] = random.choice([-1, 1], w.shape) * random.uniform(0.1, 2, w.shape)
-    before = [w.copy() for w in nets[0].weights]
+    before, _ = (draw_weights(net) for net in nets)
     for net in nets:
         net.step(data.x_train[0], data.y_train[0])
     for w, plain, decayed in zip(before, nets[0].weights, nets[1].weights, strict=True):
@@ -153,11 +157,7 @@ def test_decay_is_a_part_of_an_adaptive_gradient(
         Reference(plan(data, "q16", "mse", [5], "tanh", optimizer=optimizer, **keys))
         for keys in ({}, {key: strength})
     ]
-    for net in nets:
-        random = np.random.default_rng(3)
-        for w in net.weights:
-            w[:] = random.choice([-1, 1], w.shape) * random.uniform(0.1, 2, w.shape)
-    before = [w.copy() for w in nets[0].weights]
+    before, _ = (draw_weights(net) for net in nets)
     sample = data.x_train[0], data.y_train[0]
     p = nets[0].backward(*sample)
     for net in nets:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import ctypes
 import random
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from nnhost.paths import firmware_dir
 
+Number = TypeVar("Number", ctypes.c_uint8, ctypes.c_uint32)
 HERE = Path(__file__).parent / "store"
 STATE = 75
 SLOT = 192
@@ -46,7 +49,7 @@ class Chip:
         library.store_clear()
         self.start(program)
 
-    def _cell(self, name: str, kind: type[ctypes.c_uint8 | ctypes.c_uint32]):  # type: ignore[no-untyped-def]
+    def _cell(self, name: str, kind: type[Number]) -> Number:
         return kind.in_dll(self._lib, name)
 
     def start(self, program: int = 7) -> int:
@@ -87,7 +90,7 @@ def state_of(step: int | str) -> bytes:
 
 
 @pytest.fixture
-def chip(library: ctypes.CDLL):  # type: ignore[no-untyped-def]
+def chip(library: ctypes.CDLL) -> Iterator[Chip]:
     made = Chip(library)
     yield made
     assert made.violations == 0

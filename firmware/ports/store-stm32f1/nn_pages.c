@@ -11,26 +11,13 @@
 #define CR FLASH(0x10UL)
 #define AR FLASH(0x14UL)
 
-#define KEY_1 0x45670123UL
-#define KEY_2 0xCDEF89ABUL
 #define SR_BSY (1UL << 0)
 #define CR_PG (1UL << 0)
 #define CR_PER (1UL << 1)
 #define CR_STRT (1UL << 6)
 #define CR_LOCK (1UL << 7)
 
-static void await(void) {
-    while ((SR & SR_BSY) != 0U) {
-    }
-}
-
-static void unlock(void) {
-    await();
-    if ((CR & CR_LOCK) != 0U) {
-        KEYR = KEY_1;
-        KEYR = KEY_2;
-    }
-}
+#include "../store-stm32/nn_flash.h"
 
 void nn_pages_erase(nn_place_t at) {
     unlock();

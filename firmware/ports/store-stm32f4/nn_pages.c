@@ -10,8 +10,6 @@
 #define SR FLASH(0x0CUL)
 #define CR FLASH(0x10UL)
 
-#define KEY_1 0x45670123UL
-#define KEY_2 0xCDEF89ABUL
 #define SR_BSY (1UL << 16)
 #define CR_PG (1UL << 0)
 #define CR_SER (1UL << 1)
@@ -24,18 +22,7 @@
 #define SECTOR_5 0x08020000UL
 #define SECTOR_BYTES 0x20000UL
 
-static void await(void) {
-    while ((SR & SR_BSY) != 0U) {
-    }
-}
-
-static void unlock(void) {
-    await();
-    if ((CR & CR_LOCK) != 0U) {
-        KEYR = KEY_1;
-        KEYR = KEY_2;
-    }
-}
+#include "../store-stm32/nn_flash.h"
 
 void nn_pages_erase(nn_place_t at) {
     const uint32_t sector = 5U + (NN_STORE_ORIGIN + at - SECTOR_5) / SECTOR_BYTES;
