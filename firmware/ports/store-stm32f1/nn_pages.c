@@ -17,7 +17,7 @@
 #define CR_STRT (1UL << 6)
 #define CR_LOCK (1UL << 7)
 
-#include "../store-stm32/nn_flash.h"
+#include "nn_flash.h"
 
 void nn_pages_erase(nn_place_t at) {
     unlock();

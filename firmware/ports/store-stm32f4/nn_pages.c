@@ -22,7 +22,7 @@
 #define SECTOR_5 0x08020000UL
 #define SECTOR_BYTES 0x20000UL
 
-#include "../store-stm32/nn_flash.h"
+#include "nn_flash.h"
 
 void nn_pages_erase(nn_place_t at) {
     const uint32_t sector = 5U + (NN_STORE_ORIGIN + at - SECTOR_5) / SECTOR_BYTES;
