@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,25 @@ def train(project: Project, name: str, steps: int, told: list[str]) -> str | Non
         project.root, on_resume=lambda step, why: told.append(f"{why}: {step}"),
     ) as twin:  # fmt: skip
         return twin.train(steps=steps, score=False).digest
+
+
+def test_a_host_that_takes_its_time_is_not_what_a_watchdog_is_for(tmp_path: Path) -> None:
+    (tmp_path / "nn.toml").write_text((examples_dir() / "iris" / "nn.toml").read_text())
+    (tmp_path / "platformio.ini").write_text(platformio_ini(str(firmware_dir())))
+    project, board = load_project(tmp_path), replace(get("qemu-m7"), watchdog=100)
+    network = prepare(project)
+    built = compile_firmware(tmp_path, board, files=board_sources(network, board))
+    flash_image(tmp_path, board, built.image)
+
+    told: list[str] = []
+    with Twin(
+        network, board.name, lambda: open_board(tmp_path, board), tmp_path,
+        on_resume=lambda step, why: told.append(why),
+    ) as twin:  # fmt: skip
+        for steps in range(1, 9):
+            twin.train(steps=steps, score=False)
+            time.sleep(0.07 * (steps % 4))
+    assert not told
 
 
 @pytest.mark.parametrize(

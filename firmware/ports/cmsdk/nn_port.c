@@ -16,6 +16,7 @@
 
 #define WATCHDOG_LOAD NN_REGISTER(NN_WATCHDOG_BASE + 0x00UL)
 #define WATCHDOG_CONTROL NN_REGISTER(NN_WATCHDOG_BASE + 0x08UL)
+#define WATCHDOG_INTCLR NN_REGISTER(NN_WATCHDOG_BASE + 0x0CUL)
 
 #define STATE_TX_FULL (1UL << 0)
 #define STATE_RX_FULL (1UL << 1)
@@ -33,8 +34,9 @@ void nn_port_init(void) {
 }
 
 void nn_port_listen(uint8_t on) {
-    WATCHDOG_CONTROL = 0U; /* it stands still while the host is waited for, then begins anew */
+    WATCHDOG_CONTROL = 0U; /* nothing comes of it while the host is waited for */
     if (on == 0U) {
+        WATCHDOG_INTCLR = 1U; /* begin anew: QEMU's counts on, and remembers having been at 0 */
         WATCHDOG_CONTROL = WATCHDOG_ON;
     }
 }
