@@ -8,7 +8,7 @@ from threading import Event
 
 from nnhost.apart import apart, side_by_side
 from nnhost.boards import Board
-from nnhost.errors import CapacityError, NnhostError, UsageError
+from nnhost.errors import CapacityError, DeviceError, NnhostError, UsageError
 from nnhost.generate import prepare
 from nnhost.outcome import Progress
 from nnhost.project import Project
@@ -16,6 +16,8 @@ from nnhost.run.virtual import clock_units
 
 #: The board's counter has 32 bits: it is asked after so many steps, before it can have gone round.
 _ASK = 64
+#: No step takes more: a SysTick goes round twice.
+_LONGEST = 2**25
 #: Forward passes that are counted.
 _PASSES = 32
 
@@ -110,6 +112,11 @@ def _measure(
             def ask() -> None:
                 nonlocal counted, last
                 now = twin.position().spent
+                if (now - last) % 2**32 > _ASK * _LONGEST:
+                    raise DeviceError(
+                        f"{board.name} has restarted, and what it had counted is lost",
+                        help="nnhost watch says why a board restarts",
+                    )
                 counted += (now - last) % 2**32
                 last = now
 

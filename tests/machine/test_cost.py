@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from nnhost import bench, boards, build, cost, project
 from nnhost.emit_c import c_name
 from nnhost.errors import CapacityError
 from nnhost.generate import Network, Target, prepare
+from nnhost.link.messages import State
 from nnhost.machine import UnknownCode, thumb
 from nnhost.machine.mcs51 import Mcs51
 from nnhost.machine.thumb import Thumb
 from nnhost.paths import firmware_dir
 from nnhost.simulation import rehearse
 from nnhost.simulator import Simulator
+from nnhost.twin import Twin
 
 Made = Callable[..., tuple[Network, Path]]
 MOMENTUM = ("net.preset=q16", "train.optimizer=momentum", "train.lr=0.00390625")
@@ -76,6 +79,22 @@ def test_what_is_said_is_within_5_percent_of_what_is_counted(
         (counted.per_step, counted.forward), rel=0.05
     )
     assert found.unit == counted.unit
+
+
+def test_a_board_that_restarts_while_it_counts_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, made: Made
+) -> None:
+    network, _ = made("iris", board="simstc8")
+    position = Twin.position
+
+    def restarted(twin: Twin) -> State:
+        state = position(twin)
+        return replace(state, spent=10**6 // (1 + state.step))
+
+    monkeypatch.setattr(Twin, "position", restarted)
+    (cost,) = bench.bench(network.project, [boards.get("simstc8")], 2)
+    assert cost.failed
+    assert "restarted" in cost.message
 
 
 @pytest.mark.parametrize("board", ["simstc8", "qemu-m0", "qemu-m4"])
