@@ -68,6 +68,7 @@ int main(void) {
     uint16_t visited = 0U;
     uint8_t i;
     nn_port_init();
+    nn_port_listen(1U); /* no watchdog */
     count(0U, nothing);
     write(spent[0]);
     spent[0] = 0U;

@@ -10,19 +10,19 @@ uint16_t nn_crc_value(void) { return crc; }
 
 /*
  * Eight steps of the polynomial at once: with x = high ^ byte and x ^= x >> 4, the new checksum is
- * low << 8 ^ x << 12 ^ x << 5 ^ x.
+ * low << 8 ^ x << 12 ^ x << 5 ^ x. The upper half of a word holds it, so that what leaves it at the
+ * top is gone.
  */
 void nn_crc_add(const uint8_t *at, uint16_t size) {
-    uint8_t high = (uint8_t)(crc >> 8);
-    uint8_t low = (uint8_t)(crc & 0xFFU);
-    for (; size != 0U; size--) {
-        uint8_t x = (uint8_t)(high ^ *at);
-        x = (uint8_t)(x ^ (uint8_t)(x >> 4));
-        high = (uint8_t)(low ^ (uint8_t)((uint8_t)(x << 4) ^ (uint8_t)(x >> 3)));
-        low = (uint8_t)(x ^ (uint8_t)(x << 5));
+    const uint8_t *const end = at + size;
+    uint32_t sum = (uint32_t)crc << 16;
+    while (at != end) {
+        uint32_t x = (sum >> 24) ^ *at;
+        x ^= x >> 4;
+        sum = (sum << 8) ^ (x << 28) ^ (x << 21) ^ (x << 16);
         at++;
     }
-    crc = (uint16_t)(((uint16_t)high << 8) | low);
+    crc = (uint16_t)(sum >> 16);
 }
 
 #else

@@ -36,6 +36,8 @@ _LEAST = 4
 _LANES = 4
 #: Vector registers; those of other kinds that the compiler can spare, and of those the lower ones.
 _VECTORS, _SCALARS, _LOW = 8, 9, 4
+#: By how much VIDUP can count.
+_STEPS = (1, 2, 4, 8)
 _TURNS = {"add": "vadd.i32", "sub": "vsub.i32", "mul": "vmul.i32", "and": "vand"}
 _LETTER = {1: "b", 2: "h", 4: "w"}
 
@@ -135,14 +137,16 @@ class _Loop:
             self.moves["index"] = [f"vidup.u32 {self.ramp('index')}, %[first], #1"]
         return self.kept["index"]
 
-    def ramp(self, what: str) -> str:
-        """A vector of 0, 1, 2, 3 before the loop, to be kept as `what`; %[first] is 4 then."""
+    def ramp(self, what: str, step: int = 1) -> str:
+        """A vector of 0, 1, 2, 3 before the loop, times `step`, to be kept as `what`. %[first] is 4
+        at the end, if any step is 1."""
         if '[first] "=&Te"(first)' not in self.outputs:
             self.declared.append("uint32_t first;")
             self.outputs.append('[first] "=&Te"(first)')
             self.room()
         register = self.keep(what)
-        self.setup += ["mov %[first], #0", f"vidup.u32 {register}, %[first], #1"]
+        at = len(self.setup) if step == 1 else 0
+        self.setup[at:at] = ["mov %[first], #0", f"vidup.u32 {register}, %[first], #{step}"]
         return register
 
     # -- values
@@ -402,8 +406,10 @@ class _Loop:
                 raise _UnfitError
             known = f"every {stride * size}"
             if known not in self.kept:
-                index = self.ramp(known)
-                self.setup.append(f"vmul.i32 {index}, {index}, {self.scalar(f'{stride * size}U')}")
+                step = stride * size
+                index = self.ramp(known, step if step in _STEPS else 1)
+                if step not in _STEPS:
+                    self.setup.append(f"vmul.i32 {index}, {index}, {self.scalar(f'{step}U')}")
             base = self.pointer(at, kind, low=False)
             self.moves[base] = [f"add {base}, {base}, #{stride * size * _LANES}"]
             result = self.take()
@@ -468,10 +474,12 @@ class _Loop:
     def text(self) -> list[str]:
         """The statement."""
         self.room()
+        start = [f"mov lr, #{self.var.extent}", "dlstp.32 lr, lr", "1:"]
+        if len(self.inputs) + len(self.outputs) < _SCALARS:  # the compiler may have the number
+            start = [f"dlstp.32 lr, {self.scalar(f'{self.var.extent}U')}", "1:"]
         last = [line for lines in self.moves.values() for line in lines]
         inputs = ", ".join(f'[{name}] "r"({code})' for code, name in self.inputs.items())
         clobbers = ", ".join(f'"{r}"' for r in ("lr", "cc", "memory", *sorted(self.used)))
-        start = [f"mov lr, #{self.var.extent}", "dlstp.32 lr, lr", "1:"]
         body = [*self.setup, *start, *self.lines, *last, "letp lr, 1b"]
         return [
             "{",

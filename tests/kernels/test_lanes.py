@@ -69,7 +69,8 @@ class Drawn:
             case 2:
                 return self.buffer(())()
             case 3:
-                return self.buffer((var.extent, 3))[var, self.rng.randrange(3)]
+                width = self.rng.randint(1, 4)
+                return self.buffer((var.extent, width))[var, self.rng.randrange(width)]
             case 4:
                 values = [self.rng.randint(-300, 300) for _ in range(32)]
                 given = table(f"picked{next(self.numbers)}", values)

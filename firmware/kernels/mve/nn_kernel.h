@@ -384,12 +384,11 @@ NN_INLINE const int32_t *nn_spread(int16_t *room, const void *x, uint8_t kind, u
                               "ldrh lr, [%[draws]], #4\n\t"                                        \
                               "ldrsh %[f], [%[factors]], #2\n\t"                                   \
                               "vadd.i16 q5, q6, lr\n\t"                                            \
-                              "cmp %[f], #0\n\t"                                                   \
+                              "rsbs %[f], %[f], #0\n\t"                                            \
                               "bne 5f\n\t" still "cmp %[factors], %[end]\n\t"                      \
                               "bne 1b\n\t"                                                         \
                               "b 7f\n"                                                             \
-                              "5:\n\t"                                                             \
-                              "rsb %[f], %[f], #0\n\t" moved "sub %[x], %[x], %[back]\n\t"         \
+                              "5:\n\t" moved "sub %[x], %[x], %[back]\n\t"                         \
                               "cmp %[factors], %[end]\n\t"                                         \
                               "bne 1b\n"                                                           \
                               "7:"                                                                 \
