@@ -210,7 +210,13 @@ def test_a_board_has_one_host(echo: Callable[[Board], Built], tmp_path: Path) ->
     line = open_board(tmp_path, board)
     with pytest.raises(DeviceError, match=rf"host is in use by nnhost \(pid {os.getpid()}\)"):
         open_board(tmp_path, board)
+    learned = board_folder(tmp_path, board) / saved.NAME
+    learned.write_bytes(b"what the first one's run has learned")
+    with pytest.raises(DeviceError, match="host is in use by nnhost"):
+        flash_image(tmp_path, board, echo(board).image)
+    assert learned.exists()
     line.close()
+    flash_image(tmp_path, board, echo(board).image)
     open_board(tmp_path, board).close()
 
 

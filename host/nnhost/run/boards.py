@@ -72,7 +72,7 @@ def open_board(
 
 def _claimed(root: Path, board: Board) -> int:
     """A lock on the board's folder, which ends with this program. Raises `DeviceError` if another
-    program trains on the board."""
+    program uses the board."""
     lock = os.open(board_folder(root, board) / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,10 +134,21 @@ def prove(board: Board, built: Built, line: Transport) -> None:
 
 
 def flash_image(root: Path, board: Board, image: Path) -> None:
-    """Flash a virtual board, and see that it starts. Raises `DeviceError` if it does not."""
+    """Flash a virtual board, and see that it starts. Raises `DeviceError` if it does not, or if
+    another program uses the board: what it has learned would be lost."""
+    folder = board_folder(root, board)
+    firmware = image.read_bytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = _claimed(root, board)
+    try:
+        _put(root, board, firmware)
+    finally:
+        os.close(claim)
+
+
+def _put(root: Path, board: Board, firmware: bytes) -> None:
     folder = board_folder(root, board)
     stored = folder / board.image_name
-    firmware = image.read_bytes()
     write_atomically(stored, firmware)
     stored.chmod(0o755)  # the host's firmware is a program
     record = {"image": stored.name, "sha256": _digest(firmware), "store": keeps(root, board)}
