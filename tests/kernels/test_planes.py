@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from nnhost import boards
 from nnhost.data import Dataset, Scaling
 from nnhost.generate import Network, board_sources, write
 from nnhost.ir import INT16, Buffer
-from nnhost.kernels.mcs51_passes import find
+from nnhost.kernels.mcs51_decays import Bounds, far
+from nnhost.kernels.mcs51_passes import Decay, Step, Velocity, find
 from nnhost.kernels.planes import PAGE, Matrix, Planes, narrow, place
 from nnhost.link import crc16
 from nnhost.lower import lower
@@ -156,12 +158,13 @@ def network(sizes: tuple[int, ...], kind: str, **train: object) -> Network:
         "momentum": 0.9, "batch": 1,
     } | train  # fmt: skip
     hidden = sizes[1:-1]
+    more = {key: float(str(settings.get(key, 0))) for key in ("clip_value", "l1", "l2")}
     project = Project(
         Path(),
         NetSpec(hidden, (str(settings["activation"]),) * len(hidden), str(settings["loss"]), "q8",
                 "uniform"),
         TrainSpec(str(settings["optimizer"]), float(str(settings["lr"])),
-                  float(str(settings["momentum"])), int(str(settings["batch"])), 1, 1),
+                  float(str(settings["momentum"])), int(str(settings["batch"])), 1, 1, **more),
         DataSpec("drawn", 0.0, "none", "stream", None), BoardSpec("sim8052"), BuildSpec("auto"),
     )  # fmt: skip
     x = np.zeros((8, sizes[0]))
@@ -325,6 +328,43 @@ def test_small_boards_too(
     net = network(sizes, kind, **settings)
     check(net, 24, tmp_path, xram=PAGE)
     assert "NN_PLANES_SIZE 256" not in (tmp_path / "nn_config.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kind", "settings"),
+    [
+        ((9, 17, 3), "range", {"l2": 1e-3}),
+        ((9, 7, 3), "range", {"l1": 1e-3}),
+        ((20, 6, 3), "z-score", {"l1": 1e-2, "l2": 0.05, "lr": 0.0625}),
+        ((6, 17, 4), "z-score", {"l1": 0.1, "l2": 1e-4, "optimizer": "momentum", "lr": 0.03}),
+        ((8, 9, 3), "range", {"l1": 1e-4, "l2": 1e-5, "optimizer": "momentum", "batch": 4}),
+    ],
+)
+def test_weights_decay_as_the_simulator_has_them(
+    sizes: tuple[int, ...], kind: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    net = network(sizes, kind, **settings)
+    assert any(isinstance(p, Step | Velocity) and p.decays for p in find(net.program).values())
+    check(net, min(12, 30000 // sum(b.bytes for b in net.program.state)), tmp_path)
+
+
+@pytest.mark.parametrize("shift", range(16, 30))
+def test_upper_bytes_tell_of_no_weight_that_loses_something(shift: int) -> None:
+    """All upper bytes of a weight, of its noise, and carries, with the lower bytes at their ends;
+    R and N are the numbers of the definition."""
+    u, upper, carry = np.ogrid[0:256, 0:256, 0:2]
+    for factor in (16, 77, 128, 200, 255):
+        b, near = Bounds.of(factor, shift), far(Decay("l2", factor, shift))
+        short = (upper - carry) & 255
+        taken = (u * b.factor) >> 8
+        noise = ((short + (taken > b.least & 255)) & 255) >> b.bits
+        kept = ((b.least - taken + noise) & 255) < b.most
+        kept |= (near <= short) & (short < 256 - near)
+        assert kept.any() or shift < 19
+        for low, below in product((-128, 0, 127), (0, 128, 255)):
+            given = 65535 - (256 * upper + below)
+            lost = (((256 * (u - 128) + low) * factor >> (shift - 16)) + given) >> 16
+            assert not (kept & (lost != 0)).any(), factor
 
 
 def test_what_is_a_pass() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nnhost.ir import Buffer, Const, Load, type_bytes
+from nnhost.kernels.mcs51_decays import COLUMNS, KEPT, NUMBER, decay_start
 from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums, Velocity
 from nnhost.kernels.planes import PAGE, Block, Planes
 
@@ -480,6 +481,7 @@ class _Writer:
         if signed:
             self.shared.setdefault("loops", self.format(_loops()))
         self.put(f"_{p.kernel}::")
+        self.decays(p)
         blocks = self.planes.blocks[p.matrix.weight]
         for block in blocks:
             self.put(f"""
@@ -492,6 +494,23 @@ class _Writer:
                 {"ljmp" if block is blocks[-1] else "lcall"} {drive}_p
             """)
 
+    def decays(self, p: Step | Velocity) -> None:
+        """What weights lose before a step, by the random numbers that the step is going to draw."""
+        for decay in p.decays:
+            self.shared.setdefault("kept", self.format(KEPT))
+            columns, plane = COLUMNS[decay.kind]
+            routine = f"{decay.kind}_{decay.factor}_{decay.shift}"
+            self.shared.setdefault(routine, self.format(columns(routine, decay)))
+            start = decay_start(decay)
+            self.put("mov plus, _nn_prng_state | mov minus, _nn_prng_state + 1")
+            for block in self.planes.blocks[p.matrix.weight]:
+                self.put(f"""
+                    mov stride, #{block.rows} | lcall kept
+                    mov r6, #{start >> 8} | mov r4, #{start & 255}
+                    {self.runs(block, plane, routine, None)}
+                """)
+            self.put("mov _nn_prng_state, plus | mov _nn_prng_state + 1, minus")
+
     def velocity(self, p: Velocity) -> None:
         """Column by column: slots, all of which move, and then weights."""
         signed, batched = p.source.interval.lo < 0, p.first is not None
@@ -501,6 +520,11 @@ class _Writer:
         loops = _Slots(p.decay, p.extra, batched, signed, p.ahead)
         self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
         self.put(f"_{p.kernel}::")
+        if p.decays and p.last:
+            self.put(f"{self.flag(p.last, 'psw.5')} | jb psw.5, {p.kernel}_d | ljmp {p.kernel}_m")
+            self.put(f"{p.kernel}_d:")
+        self.decays(p)
+        self.put(f"{p.kernel}_m:")
         blocks = self.planes.blocks[p.matrix.weight]
         for block in blocks:
             self.put(f"""
@@ -561,13 +585,6 @@ BEGIN_SUMS = """
     inc dpl | djnz r1, begin_next ; 3
     mov a, r7 | mov r5, a | clr a | mov r6, a
     ret
-"""
-
-#: The next random number, in the generator's own two bytes.
-_NUMBER = """
-    mov a, _nn_prng_state + 1 | rrc a | mov a, _nn_prng_state | rrc a
-    xrl a, _nn_prng_state + 1 | mov _nn_prng_state + 1, a | rrc a
-    xrl a, _nn_prng_state | mov _nn_prng_state, a | xrl _nn_prng_state + 1, a
 """
 
 #: What `draw` does with a factor: lists the row as `list` does.
@@ -649,9 +666,9 @@ def _draw(rate: _Rate, every: str = "") -> str:
         ; is made positive, with the complement of the dither.
         draw: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
         draw_row:
-        {_NUMBER}
+        {NUMBER}
         {rate.noise}
-        {_NUMBER}
+        {NUMBER}
         movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
         clr psw.1 | orl a, r2 | jnz draw_some
         {every}

@@ -32,6 +32,8 @@ from nnhost.ir import (
     c_type,
     clamp,
     interval,
+    maximum,
+    minimum,
     op,
     rounded_shift,
     sel,
@@ -42,7 +44,7 @@ from nnhost.ir import (
 )
 from nnhost.kernels.planes import BLOCK, LONGEST, Matrix
 from nnhost.kernels.rules import Found, Hole, match
-from nnhost.layers.dense import row_factor
+from nnhost.layers.dense import noise, row_factor, spread
 
 #: The sections of a training step.
 STEP = ("forward", "measure", "backward", "update")
@@ -137,15 +139,27 @@ class Factors:
 
 
 @dataclass(frozen=True)
+class Decay:
+    """What the weights lose before a step, be it by "l2" or "l1": `factor` * 2^-`shift` of them, or
+    of their last bit."""
+
+    kind: str
+    factor: int
+    shift: int
+
+
+@dataclass(frozen=True)
 class Step(Pass):
     """Weights and biases less the step of SGD: `source` or `one` times the row's factor, which
-    is drawn by `drawn`, or lies in `factor` with its random numbers in `draws`."""
+    is drawn by `drawn`, or lies in `factor` with its random numbers in `draws`. Before that
+    weights decay."""
 
     source: Buffer
     one: int
     factor: Buffer
     draws: Buffer
     drawn: Factors | None
+    decays: tuple[Decay, ...] = ()
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -170,7 +184,7 @@ class Velocity(Pass):
     or `one` times the row's factor; in a batch that is not at its `first` row it is less
     (p + noise) >> 8, and so it is, from 0, where there is no decay. At the `last` row the weight
     gets the slot without its `extra` bits. None: every row is the first and the last. `ahead`: the
-    weight gets what the same step would make of that slot."""
+    weight gets what the same step would make of that slot. Before a `last` row weights decay."""
 
     source: Buffer
     one: int
@@ -182,6 +196,7 @@ class Velocity(Pass):
     first: Buffer | None
     last: Buffer | None
     ahead: bool = False
+    decays: tuple[Decay, ...] = ()
 
     @property
     def inside(self) -> tuple[Buffer, ...]:
@@ -216,6 +231,7 @@ _DRAWS = Hole("draws", (LONGEST, 2), UINT16)
 _OFFSET = Hole("offset", (), UINT16)
 _DELTA = Hole("delta", (LONGEST,), INT16)
 _RATE = Hole("rate", (), UINT8)
+_TAKEN = Hole("taken", (), UINT8)
 _SEEN = Hole("seen", (LONGEST,), INT8)
 _X = (Hole("x", (LONGEST,), UINT8), Hole("x", (LONGEST,), INT8))
 _SHORT = Var("row", BLOCK)
@@ -268,6 +284,21 @@ def _applied(place: Load, slot: Expr, column: Expr, extra: int) -> Expr:
     return saturate(place + ((slot + noise) >> extra if extra else slot))
 
 
+def _decayed(kind: str, shift: int) -> Expr:
+    """A weight after one decay."""
+    weight, bits = _WEIGHT[_ROW, _COLUMN], min(16, shift)
+    real = weight - 128
+    random = noise(_DRAWS[_ROW, 1], spread(_COLUMN, bits), bits) << (shift - bits)
+    if kind == "l2":
+        return saturate(weight - ((real * _TAKEN() + random) >> shift))
+    most = (random + _TAKEN()) >> shift
+    return saturate(weight - minimum(maximum(real, 0 - most), most))
+
+
+#: The shifts with which a pass computes a decay.
+_DECAYS = {"l2": range(16, 30), "l1": range(1, 17)}
+
+
 def find(program: Program) -> dict[str, Pass]:
     """The passes of a Program, by the names of its Maps. There are none unless passes do all that
     a step does with parameters, and the state begins with these."""
@@ -280,7 +311,8 @@ def find(program: Program) -> dict[str, Pass]:
             passes[m.name] = _sums_pass(m, e, matrices[weight], found.arrays[x].buffer, _one(found))
     update = program.sections["update"]
     for at, m in enumerate(update):
-        if m.dst in matrices and update[at - 1].dst in program.state:
+        before = update[at - 1].dst
+        if m.dst in matrices and before in program.state and before not in matrices:
             slots = (update[at - 1].dst, update[at + 1].dst)
             matrices[m.dst] = replace(matrices[m.dst], slots=slots)
     kept = [b for matrix in matrices.values() for b in (matrix.weight, matrix.bias)]
@@ -296,11 +328,12 @@ def find(program: Program) -> dict[str, Pass]:
                 passes[m.name] = _gradient_pass(m, e, matrices[weight], found)
     for at, m in enumerate(update):
         for matrix in matrices.values():
-            found_pass = _update_pass(program, at, matrix) if m.dst in matrix.buffers else None
+            begins = m.dst in matrix.buffers and m.name not in passes
+            found_pass = _update_pass(program, at, matrix) if begins else None
             if found_pass is not None:
                 covered, p = found_pass
                 passes |= {c.name: Pass(c.name, matrix, None, None) for c in covered}
-                passes[m.name] = p
+                passes[p.name] = p
     planes = {b for matrix in matrices.values() for b in matrix.buffers}
     touched = (m for name in STEP for m in program.sections[name] if planes & set(buffers(m)))
     return passes if all(m.name in passes for m in touched) else {}
@@ -417,17 +450,50 @@ def _gradient_pass(m: Map, e: Reduce, matrix: Matrix, found: Found) -> Gradient:
 def _update_pass(program: Program, at: int, matrix: Matrix) -> tuple[list[Map], Pass] | None:
     """The pass that begins with a Map of the update, and all Maps that it does the work of."""
     update = program.sections["update"]
-    maps = update[at : at + (4 if matrix.slots else 2)]
+    decays = _decays(update[at : at + len(_DECAYS)], matrix)
+    begin = at + len(decays)
+    maps = update[begin : begin + (4 if matrix.slots else 2)]
     p = _velocity_pass(maps, matrix) if matrix.slots else _step_pass(maps, matrix)
-    if p is None:
+    if p is None or any(d.draws is not p.draws or d.when != maps[-1].when for d in decays):
         return None
     drawing = update[max(0, at - 2) : at]
     drawn = _factors(drawing, p)
-    all_maps = [*drawing, *maps]
+    all_maps = [*drawing, *update[at:begin], *maps]
     readers = (m for m in program.maps() if {p.factor, p.draws} & set(buffers(m)))
     if drawn and all(m in all_maps for m in readers):
-        return all_maps, replace(p, drawn=drawn)
-    return None if matrix.slots else (maps, p)
+        return all_maps, replace(p, drawn=drawn, decays=tuple(d.decay for d in decays))
+    return None if matrix.slots or decays else (maps, p)
+
+
+@dataclass(frozen=True)
+class _Decaying:
+    """A decay, the random numbers that it reads, and the condition on which it is made."""
+
+    decay: Decay
+    draws: Buffer
+    when: Expr | None
+
+
+def _decays(maps: list[Map], matrix: Matrix) -> list[_Decaying]:
+    """The decays with which Maps begin."""
+    found: list[_Decaying] = []
+    for m in maps:
+        here = [d for kind in _DECAYS if m.dst is matrix.weight and (d := _decay(m, kind))]
+        if not here:
+            break
+        found += here
+    return found
+
+
+def _decay(m: Map, kind: str) -> _Decaying | None:
+    for shift in _DECAYS[kind]:
+        found = Found()
+        if _all_match([(_WEIGHT[_ROW, _COLUMN], _decayed(kind, shift))], [m], found):
+            factor = found.scalars[_TAKEN]
+            if isinstance(factor, Const):
+                decay = Decay(kind, factor.value, shift)
+                return _Decaying(decay, found.arrays[_DRAWS].buffer, m.when)
+    return None
 
 
 def _factors(maps: list[Map], p: Step | Velocity) -> Factors | None:
