@@ -5,6 +5,7 @@ Only click is imported at once, so that `nnhost --help` is quick; each verb impo
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nnhost import __version__
-from nnhost.errors import NnhostError, UsageError
+from nnhost.errors import NnhostError, UsageError, from_system
 from nnhost.output import emit
 
 if TYPE_CHECKING:
@@ -661,11 +662,24 @@ def _run(arguments: Sequence[str], settings: Settings) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        what = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        return _failed(settings, what, "nnhost --debug shows where it arose", 1)
+        cure = "nnhost --debug shows where it arose"
+        if isinstance(error, OSError):
+            told = from_system(error)
+            return _failed(settings, told.message, told.help or cure, 1)
+        return _failed(settings, f"{type(error).__name__}: {error}", cure, 1)
+
+
+def _make_printable() -> None:
+    """See that every character can be written, if only as "?", even where nobody reads."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The command `nnhost`."""
+    _make_printable()
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_run(given or ["--help"], Settings()))

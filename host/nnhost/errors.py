@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 from collections.abc import Iterable
 
@@ -58,6 +59,18 @@ class DifferenceError(NnhostError):
     """The chip computed something else than the simulator."""
 
     exit_code = 4
+
+
+def from_system(error: OSError, doing: str = "") -> NnhostError:
+    """What the operating system refuses, and the cure of what a user can mend."""
+    cure = {
+        errno.ENOSPC: "make room on the disk",
+        errno.EDQUOT: "make room on the disk",
+        errno.EROFS: "work on a copy of the project, in a folder of yours",
+        errno.EACCES: "work on a copy of the project, in a folder of yours",
+    }.get(error.errno or 0, "")
+    parts = (doing, error.filename, error.strerror or str(error))
+    return NnhostError(": ".join(str(part) for part in parts if part), help=cure)
 
 
 def printable(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nnhost.errors import NnhostError
+from nnhost.errors import NnhostError, from_system
 
 
 def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> None:
@@ -31,9 +31,9 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise NnhostError(
-            f"cannot write {path}: {error.filename or path.parent}: {error.strerror}"
-        ) from None
+        if error.filename == str(draft):  # a name that says nothing to the user
+            error.filename = None
+        raise from_system(error, f"cannot write {path}") from None
 
 
 def _settle(folder: Path) -> None:

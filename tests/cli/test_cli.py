@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -220,8 +221,21 @@ def test_a_full_disk_is_an_error_in_two_lines(folder):
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: [Errno 28] No space left on device\nhelp: ")
-    assert len(done.stderr.splitlines()) == 2
+    assert done.stderr == "error: No space left on device\nhelp: make room on the disk\n"
+
+
+def test_a_terminal_without_unicode_gets_what_it_can_show(folder):
+    command = [sys.executable, "-m", "nnhost", "-C", str(folder), "doctor"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert b"?  gcc" in done.stdout
+    assert done.stderr == b""
+
+
+def test_standard_output_may_be_closed(folder):
+    command = f"'{sys.executable}' -m nnhost -C '{folder}' simulate --steps 3 >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_is_quick_because_it_imports_little() -> None:
