@@ -617,7 +617,7 @@ def _element(name: str, index: tuple[object, ...]) -> str:
 def _operands(m: Map, where: dict[str, int], memory: dict[str, Any]) -> Iterator[Operand]:
     """What an expression reads for one element; values along the index of a sum, if there is one.
     What is looked up at a computed place is left out."""
-    for load in dict.fromkeys(n for n in walk(m.expr) if isinstance(n, Load)):
+    for load in (n for n in walk(m.expr) if isinstance(n, Load)):
         if load.buffer.role == "table" or not all(isinstance(i, Var | Const) for i in load.index):
             continue
         inner = sorted((v for v in free(load) if v.name not in where), key=lambda v: v.name)

@@ -267,8 +267,7 @@ class Function:
         if e.op == "mul" and e.args[1] == Const(2):
             return None
         for rule in self.rules:
-            found = Found()
-            if isinstance(rule, Rule) and match(rule.pattern, e, found):
+            if isinstance(rule, Rule) and match(rule.pattern, e, found := Found()):
                 given = (self.operand(found.scalars[h], h.c_type, e) for h in rule.holes)
                 return _converted(f"{rule.kernel}({', '.join(given)})", rule.result, result)
         return None

@@ -216,8 +216,6 @@ def board_sources(network: Network, board: Board) -> dict[str, str]:
     """All generated files of a network on a board."""
     target = replace(network.target(board), checkpoints=network.checkpoints(board))
     program = network.on_board(target)
-    files = sources(network.plan, program, target, network)
-    files["nn_messages.h"] = messages_header()
     if network.standalone:
         taken = len(network.train) * row_bytes(network.train)
         if taken > board.flash.size:
@@ -226,14 +224,16 @@ def board_sources(network: Network, board: Board) -> dict[str, str]:
                 f" and its flash has {board.flash.size:,}",
                 help='set delivery = "stream" in [data], or use fewer rows',
             )
-        files["nn_data.c"] = data_file(network, program, target)
+    files = sources(network.plan, program, target, network)
+    files["nn_messages.h"] = messages_header()
     return files
 
 
 def sources(
     plan: Plan, program: Program, target: Target, network: Network | None = None
 ) -> dict[str, str]:
-    """The configuration and the C of a net on a target."""
+    """The configuration and the C of a net on a target; with its training rows, if the board trains
+    the `network` by itself."""
     memory = target.memory(program)
     net = net_file(plan, program, target, memory)
     number = network.fingerprint if network else fingerprint(program)
@@ -247,6 +247,8 @@ def sources(
     }
     if memory.planes:
         files["nn_passes.c"] = passes_file(plan, program, target, memory)
+    if network and network.standalone:
+        files["nn_data.c"] = data_file(network, program, target, memory)
     return files
 
 
@@ -563,12 +565,12 @@ def packed_rows(samples: Samples) -> tuple[list[int], list[int], NDArray[np.uint
     return least, widths, rows
 
 
-def data_file(network: Network, program: Program, target: Target) -> str:
+def data_file(network: Network, program: Program, target: Target, memory: MemoryPlan) -> str:
     """nn_data.c: the training rows, in as few bits a value as they need, and their unpacking."""
     samples = network.train
     least, widths, rows = packed_rows(samples)
     x, goal = program.sample
-    space = target.memory(program).space
+    space = memory.space
     stride = len(rows[0])
     targets = goal.size
     lines = [

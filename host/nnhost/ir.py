@@ -11,7 +11,7 @@ knows layers, losses or optimizers, and neither knows the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import NamedTuple
@@ -232,7 +232,7 @@ class Map:
     doc: str = ""
     row: Expr | None = None
 
-    @property
+    @cached_property
     def place(self) -> Load:
         """The element of `dst` that a point writes."""
         return Load(self.dst, self.index if self.row is None else (self.row, *self.index))
@@ -450,10 +450,15 @@ def children(e: Expr) -> tuple[Expr, ...]:
 
 
 def walk(e: Expr) -> Iterator[Expr]:
-    """The node and all below it."""
-    yield e
-    for child in children(e):
-        yield from walk(child)
+    """The node and all below it, each once however many branches share it, parents first."""
+    seen: set[Expr] = set()
+    left = [e]
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            left += reversed(children(node))
 
 
 @cache
@@ -473,17 +478,27 @@ def draws(e: Expr) -> bool:
 
 def substitute(e: Expr, old: Expr, new: Expr) -> Expr:
     """`e` with `new` for `old`, simplified again."""
-    if e == old:
-        return new
-    match e:
-        case Load(buffer, index):
-            return Load(buffer, tuple(substitute(i, old, new) for i in index))
-        case Op(name, args):
-            return op(name, *(substitute(a, old, new) for a in args))
-        case Reduce(name, var, body, init):
-            body, init = substitute(body, old, new), substitute(init, old, new)
-            return init if name == "sum" and body == Const(0) else Reduce(name, var, body, init)
-    return e
+    done = {old: new}  # branches that are shared are gone through once
+
+    def rebuilt(e: Expr) -> Expr:
+        match e:
+            case Load(buffer, index):
+                return Load(buffer, tuple(map(replaced, index)))
+            case Op(name, args):
+                given = tuple(map(replaced, args))
+                same = all(a is b for a, b in zip(given, args, strict=True))
+                return e if same else op(name, *given)
+            case Reduce(name, var, body, init):
+                body, init = replaced(body), replaced(init)
+                return init if name == "sum" and body == Const(0) else Reduce(name, var, body, init)
+        return e
+
+    def replaced(e: Expr) -> Expr:
+        if e not in done:
+            done[e] = rebuilt(e)
+        return done[e]
+
+    return replaced(e)
 
 
 def check(m: Map) -> None:
@@ -505,13 +520,14 @@ def check(m: Map) -> None:
             raise ValueError(f"{m.name} reads {m.dst.name} at another point")
 
 
-def skips(m: Map) -> dict[Load, Expr | None]:
+@cache
+def skips(m: Map) -> Mapping[Load, Expr | None]:
     """Loads whose being zero leaves `dst` as it is (None) or makes it constant (the constant).
 
     Proven by substitution, so skipping the computation is exact, never an approximation.
     """
     found: dict[Load, Expr | None] = {}
-    for n in dict.fromkeys(walk(m.expr)):
+    for n in walk(m.expr):
         if not isinstance(n, Load) or n.buffer is m.dst or n.buffer.role == "table":
             continue
         if not n.buffer.shape or not free(n) <= set(m.index) or draws(m.expr):

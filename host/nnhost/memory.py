@@ -92,8 +92,12 @@ def local_bytes(m: Map, rules: Rules, space: Space) -> int:
     summed = False
     wide = set()
     below: list[Expr] = [m.expr]
+    seen: set[Expr] = set()
     while below:
         e = below.pop()
+        if e in seen:
+            continue
+        seen.add(e)
         if sum_kernel(rules, e, space):
             assert isinstance(e, Reduce)
             kept = KEPT_FOR_CALL

@@ -373,7 +373,7 @@ def _one(found: Found) -> int:
 
 def _sums_in(m: Map) -> Iterator[tuple[Found, Reduce, Hole]]:
     """The sum over a layer's inputs in a Map over its outputs, if there is one."""
-    for e in dict.fromkeys(walk(m.expr)):
+    for e in walk(m.expr):
         for x in _X:
             found = Found()
             if (
@@ -386,7 +386,7 @@ def _sums_in(m: Map) -> Iterator[tuple[Found, Reduce, Hole]]:
 
 
 def _gradients_in(m: Map) -> Iterator[tuple[Found, Reduce]]:
-    for e in dict.fromkeys(walk(m.expr)):
+    for e in walk(m.expr):
         found = Found()
         if (
             isinstance(e, Reduce)

@@ -138,6 +138,8 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
 
     `space` None leaves open where the buffers live.
     """
+    if _differs(pattern, e):
+        return False
     match pattern, e:
         case Load(Hole(shape=()) as hole, ()), _:
             return hole.holds(interval(e)) and found.scalars.setdefault(hole, e) == e
@@ -177,6 +179,11 @@ def match(pattern: Expr, e: Expr, found: Found, space: Space | None = None) -> b
     return pattern == e
 
 
+def _differs(pattern: Expr, e: Expr) -> bool:
+    """Whether a look at the uppermost operators is enough: for most patterns it is."""
+    return isinstance(pattern, Op) and not (isinstance(e, Op) and e.op == pattern.op)
+
+
 def _without_clamp(pattern: Expr, e: Expr) -> Expr:
     """The pattern without the outer bounds that `e` is within anyway: `op` has left those out."""
     match pattern:
@@ -204,9 +211,9 @@ def match_row(
 ) -> Found | None:
     """What the unknowns of a rule for rows stand for in the innermost loops of `m`, and of the Map
     that follows it if the rule is for two."""
-    inner = m.index[len(m.index) - len(rule.loops) :]
-    if rule.dst is None or len(m.index) < len(rule.loops):
+    if rule.dst is None or len(rule.dst.index) != len(m.place.index):
         return None
+    inner = m.index[len(m.index) - len(rule.loops) :]
     found = Found()
     shapes = [(rule.dst, rule.pattern, m)]
     if rule.then is not None:
@@ -214,9 +221,10 @@ def match_row(
             return None
         shapes.append((*rule.then, then))
     for dst, pattern, written in shapes:
-        if not match(dst, written.place, found, space):
+        shape = _without_clamp(pattern, written.expr)
+        if _differs(shape, written.expr) or not match(dst, written.place, found, space):
             return None
-        if not match(_without_clamp(pattern, written.expr), written.expr, found, space):
+        if not match(shape, written.expr, found, space):
             return None
     fits = tuple(found.indices.get(loop) for loop in rule.loops) == inner
     return found if fits and _runs(rule, found) else None
@@ -269,6 +277,8 @@ def sum_kernel(
 ) -> tuple[LoopRule, Found] | None:
     """The first rule that computes the sum `e`, its start left out. All sums of a Map at once are
     computed where that Map is `within`, and has no other loop."""
+    if not isinstance(e, Reduce):
+        return None
     for rule in rules:
         if not isinstance(rule, LoopRule) or (rule.outer and within is None):
             continue
