@@ -110,9 +110,16 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(number: int, thing: str) -> str:
+    """1 step, 2,400 steps."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
-    """75.0 is 1:15 min, 7.5 is 7.5 s."""
-    return f"{clock_time(seconds)} min" if seconds >= 60 else f"{seconds:.1f} s"
+    """75.0 is 1:15 min, 7.5 is 7.5 s, 0.04 is 40 ms."""
+    if seconds >= 60:
+        return f"{clock_time(seconds)} min"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def rate_text(rate: float) -> str:

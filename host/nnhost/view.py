@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nnhost.link import Counters
-from nnhost.meter import Meter, Run, duration, rate_text
+from nnhost.meter import Meter, Run, counted, duration, rate_text
 from nnhost.outcome import EpochEnd, Progress, Result, Score
 from nnhost.output import emit
 
@@ -103,8 +103,8 @@ class PlainView(View):
     def begin(self, run: Run) -> None:
         """One line about the net, the board and the length of the run."""
         self._meter = Meter(run, self._clock)
-        epochs = f", {run.epochs} epochs" if run.total % run.rows == 0 else ""
-        self._say(f"{run.net} on {run.place}: {run.total:,} steps{epochs}")
+        epochs = f", {counted(run.epochs, 'epoch')}" if run.total % run.rows == 0 else ""
+        self._say(f"{run.net} on {run.place}: {counted(run.total, 'step')}{epochs}")
         self._said = self._clock()
 
     def tell(self, line: str) -> None:
@@ -371,16 +371,17 @@ def summary(meter: Meter, result: Result) -> RenderableType:
     run = meter.run
     lines: list[RenderableType] = [""]
     if result.stopped:
-        lines.append(Text(f"stopped after {result.steps:,} of {run.total:,} steps", "yellow"))
+        made = f"{result.steps:,} of {counted(run.total, 'step')}"
+        lines.append(Text(f"stopped after {made}", "yellow"))
     else:
         lines += [_scores(result), ""]
         if ending := ending_text(result):
             lines.append(Text(ending, "yellow"))
-    made = result.steps - len(run.losses)
-    pace = made / result.seconds if result.seconds > 0 else 0.0
+    new = result.steps - len(run.losses)
+    pace = new / result.seconds if result.seconds > 0 else 0.0
     if result.steps:
         lines.append(
-            f"{made:,} steps in {duration(result.seconds)}, {rate_text(pace)}; "
+            f"{counted(new, 'step')} in {duration(result.seconds)}, {rate_text(pace)}; "
             f"mean loss of the last epoch {result.loss:.4f}"
         )
     if run.claim:

@@ -26,7 +26,7 @@ LANGUAGES = {"c", "console", "python", "sh", "text"}
 TOLERANCE = 0.05
 LEAST_TOLERANCE = 32  # bytes
 _VOLATILE = re.compile(
-    r"\d+(\.\d+)? s\b|\d+:\d\d min|[\d,.]+ steps/s"  # times
+    r"\d+(\.\d+)? m?s\b|\d+:\d\d min|[\d,.]+ steps/s"  # times
     r"|\b[0-9A-F]{8}\b"  # programs
     r"|\d+ bytes of \w+, \d+ more"  # how far a net is too large
 )

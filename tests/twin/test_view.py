@@ -180,6 +180,15 @@ def test_plain_lines_come_at_a_steady_rate():
     assert result().digest in text
 
 
+def test_one_step_of_one_epoch_in_a_moment():
+    view, out, clock = plain()
+    view.begin(run(total=1, rows=1))
+    train(view, clock, 1)
+    view.end(result(steps=1, rows=1, losses=np.ones(1), seconds=0.04))
+    assert "simstc8: 1 step, 1 epoch\n" in out.getvalue()
+    assert "1 step in 40 ms, 25.0 steps/s" in out.getvalue()
+
+
 def test_many_short_epochs_do_not_flood():
     view, out, clock = plain()
     view.begin(run(total=4000, rows=4))
