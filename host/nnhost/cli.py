@@ -624,6 +624,15 @@ def _complain(message: str, help: str) -> None:
         print(f"help: {help}", file=sys.stderr)
 
 
+def _as_called(cure: str, settings: Settings) -> str:
+    """A cure that is a command, for the same project with the same overrides."""
+    if not cure.startswith("nnhost flash --board "):
+        return cure
+    folder = [] if settings.root == Path() else ["-C", str(settings.root)]
+    overrides = [word for setting in settings.overrides for word in ("--set", setting)]
+    return shlex.join(["nnhost", *folder, *shlex.split(cure)[1:], *overrides])
+
+
 def _failed(settings: Settings, message: str, help: str, code: int) -> int:
     """Say why, to people and programs; the exit code."""
     _complain(message, help)
@@ -649,7 +658,7 @@ def _run(arguments: Sequence[str], settings: Settings) -> int:
     except NnhostError as error:
         if settings.debug:
             traceback.print_exc()
-        return _failed(settings, error.message, error.help, error.exit_code)
+        return _failed(settings, error.message, _as_called(error.help, settings), error.exit_code)
     except click.UsageError as error:
         settings.json |= "--json" in arguments  # click may have stopped before it
         path = error.ctx.command_path if error.ctx else "nnhost"

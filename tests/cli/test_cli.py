@@ -162,8 +162,9 @@ def test_nothing_flashed(call, folder):
     code, out, err = call("-C", folder, "watch", "--json")
     assert code == 3
     assert err.splitlines()[-2:] == [
-        "error: nothing is flashed on host", "help: nnhost flash --board host"
-    ]  # fmt: skip
+        "error: nothing is flashed on host",
+        f"help: nnhost -C {shlex.quote(str(folder))} flash --board host",
+    ]
     assert json.loads(out)["exit_code"] == 3
 
 

@@ -114,7 +114,9 @@ def test_a_reader_that_leaves(folder):
 def test_another_nn_toml_than_flashed(folder):
     done = nnhost("-C", folder, "watch", "--set", "net.hidden=[8]")
     assert done.returncode == 3
-    assert "help: nnhost flash --board host" in done.stderr
+    assert (
+        "flash --board host --set 'net.hidden=[8]'\n" in done.stderr
+    )  # the board's, with this net
 
 
 def test_verify_leaves_the_flashed_board_alone(folder):
