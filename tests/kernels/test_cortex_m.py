@@ -56,6 +56,8 @@ ROWS = (1, 2, 3, 4, 5, 8, 9)
 TRIALS = 3
 ONE = Const(1)
 ALONE = "__attribute__((noinline))"
+#: What surrounds the kernels takes longer to optimise than they.
+AROUND = '__attribute__((noinline, optimize("O0")))'
 
 MAIN = """
 #include "nn_port.h"
@@ -283,7 +285,7 @@ def compare(
     for trial in range(TRIALS):
         for i, maps in enumerate(groups):
             used = [b for b in buffers(maps) if b.role != "table"]
-            body.append(f"{ALONE} static void trial{len(calls)}(void) {{")
+            body.append(f"{AROUND} static void trial{len(calls)}(void) {{")
             calls.append(f"trial{len(calls)}();")
             for b in used:
                 values = drawn(b, rng, trial)
