@@ -50,6 +50,8 @@ class Meter:
         self.curve = Curve(run.total)
         self.epoch_loss = 0.0
         """mean of the last epoch that has ended"""
+        self.made_before = len(run.losses)
+        """steps of an earlier run"""
         self._clock = clock
         self._marks = deque([(clock(), len(run.losses))], maxlen=21)
         self._right: deque[bool] = deque(maxlen=200)
@@ -58,6 +60,11 @@ class Meter:
         if run.losses:
             made = len(run.losses)
             self.add(Progress(made, -(-made // run.rows), run.losses[-1], None), run.losses)
+
+    def resume(self, step: int) -> None:
+        """The run goes on after this step, which a board that kept it made in an earlier run."""
+        if self.step == 0:
+            self.made_before = step
 
     def add(self, progress: Progress, losses: Sequence[float] = ()) -> bool:
         """Take a step in, or all those of `losses`; tells whether an epoch ended meanwhile."""

@@ -107,6 +107,11 @@ class PlainView(View):
         self._say(f"{run.net} on {run.place}: {counted(run.total, 'step')}{epochs}")
         self._said = self._clock()
 
+    def resume(self, step: int, why: str) -> None:
+        """Say so; the rate counts from there on."""
+        self._meter.resume(step)
+        super().resume(step, why)
+
     def tell(self, line: str) -> None:
         """Say so at once."""
         self._say(line)
@@ -174,6 +179,11 @@ class LiveView(View):
             console=self._console, refresh_per_second=_REFRESH, get_renderable=self._picture
         )
         self._live.start(refresh=True)
+
+    def resume(self, step: int, why: str) -> None:
+        """Print it above the picture; the rate counts from there on."""
+        self._meter.resume(step)
+        super().resume(step, why)
 
     def tell(self, line: str) -> None:
         """Print it above the picture."""
@@ -377,7 +387,7 @@ def summary(meter: Meter, result: Result) -> RenderableType:
         lines += [_scores(result), ""]
         if ending := ending_text(result):
             lines.append(Text(ending, "yellow"))
-    new = result.steps - len(run.losses)
+    new = result.steps - meter.made_before
     pace = new / result.seconds if result.seconds > 0 else 0.0
     if result.steps:
         lines.append(

@@ -189,6 +189,16 @@ def test_one_step_of_one_epoch_in_a_moment():
     assert "1 step in 40 ms, 25.0 steps/s" in out.getvalue()
 
 
+def test_steps_that_a_board_has_kept_from_an_earlier_run_are_not_counted():
+    view, out, clock = plain()
+    view.begin(run())
+    view.resume(100, "")
+    train(view, clock, 400)  # the first hundred as the simulator has them
+    view.resume(300, "lost power")
+    view.end(result(seconds=6.0))
+    assert "300 steps in 6.0 s, 50.0 steps/s" in out.getvalue()
+
+
 def test_many_short_epochs_do_not_flood():
     view, out, clock = plain()
     view.begin(run(total=4000, rows=4))

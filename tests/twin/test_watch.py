@@ -167,7 +167,7 @@ def test_a_board_that_cannot_be_had_leaves_it_alone(call, plugged, project):
     plugged.program ^= 1
     code, events, _ = call("watch")
     assert code == 3
-    assert "nnhost flash" in events[-1]["help"]
+    assert "flash --board host" in events[-1]["help"]
     assert saved.load(project.root / ".nnhost" / "host").step == 120
 
 
