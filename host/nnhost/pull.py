@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nnhost import saved
 from nnhost.boards import Board
-from nnhost.errors import DeviceError
+from nnhost.errors import DeviceError, UsageError
 from nnhost.files import write_atomically
 from nnhost.generate import Network, prepare
 from nnhost.layers.batch_norm import MEAN_UNIT, VARIANCE_UNIT, fold
@@ -42,7 +42,13 @@ class Pulled:
 
 
 def pull(project: Project, board: Board, file: Path, port: str | None = None) -> Pulled:
-    """Read what the project's board has learned into the .npz `file`; see `read_board`."""
+    """Read what the project's board has learned into the .npz `file`; see `read_board`.
+
+    Raises `UsageError` for a file of another kind."""
+    if file.suffix != ".npz":
+        raise UsageError(
+            f"-o {file}: what is written is an .npz", help=f"-o {file.with_suffix('.npz')}"
+        )
     folder = board_folder(project.root, board)
     return read_board(
         prepare(project), board, lambda: open_board(project.root, board, port), folder, file

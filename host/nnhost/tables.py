@@ -90,6 +90,8 @@ def studies_table(studies: Sequence[Study]) -> RenderableType:
                 f"{100 * value:.1f} %" if share else f"{value:.4f}"
                 for value in (spread.mean, spread.std, spread.worst, spread.best)
             )
+            if len(study.seeds) == 1:
+                std = ""
             table.add_row(
                 Text(title, "bold"), spread.name.replace("_", " "), Text(mean, "bold"), std, worst,
                 best, str(study.seeds[spread.best_run]),

@@ -158,6 +158,14 @@ def test_a_faulty_nn_toml_names_the_line(call, folder):
     assert "nn.toml:4" in err
 
 
+def test_what_is_pulled_is_an_npz(call, folder):
+    code, _, err = call("-C", folder, "pull", "-o", "weights.h")
+    assert code == 2
+    assert err.splitlines()[-2:] == [
+        "error: -o weights.h: what is written is an .npz", "help: -o weights.npz"
+    ]  # fmt: skip
+
+
 def test_nothing_flashed(call, folder):
     code, out, err = call("-C", folder, "watch", "--json")
     assert code == 3
