@@ -334,17 +334,21 @@ def test_small_boards_too(
     ("sizes", "kind", "settings"),
     [
         ((9, 17, 3), "range", {"l2": 1e-3}),
-        ((9, 7, 3), "range", {"l1": 1e-3}),
-        ((20, 6, 3), "z-score", {"l1": 1e-2, "l2": 0.05, "lr": 0.0625}),
+        ((9, 7, 3), "range", {"l1": 1e-3, "clip_value": 0.1}),
+        ((20, 6, 3), "z-score", {"l1": 1e-2, "l2": 0.05, "lr": 0.0625, "clip_value": 1.0}),
+        ((3, 6, 3), "z-score", {"clip_value": 0.01}),
         ((6, 17, 4), "z-score", {"l1": 0.1, "l2": 1e-4, "optimizer": "momentum", "lr": 0.03}),
         ((8, 9, 3), "range", {"l1": 1e-4, "l2": 1e-5, "optimizer": "momentum", "batch": 4}),
     ],
 )
-def test_weights_decay_as_the_simulator_has_them(
+def test_weights_decay_and_gradients_are_clipped_as_the_simulator_has_it(
     sizes: tuple[int, ...], kind: str, settings: dict[str, object], tmp_path: Path
 ) -> None:
     net = network(sizes, kind, **settings)
-    assert any(isinstance(p, Step | Velocity) and p.decays for p in find(net.program).values())
+    for p in find(net.program).values():
+        if isinstance(p, Step | Velocity):
+            assert [d.kind for d in p.decays] == [key for key in ("l2", "l1") if key in settings]
+            assert (p.clip is not None) == ("clip_value" in settings)
     check(net, min(12, 30000 // sum(b.bytes for b in net.program.state)), tmp_path)
 
 

@@ -28,7 +28,8 @@ def pass_file(passes: Iterable[Pass], planes: Planes, space: Space, window: int)
     passes = list(passes)
     drawn = [p.drawn for p in passes if isinstance(p, Step | Velocity) and p.drawn]
     simple = all(d.rate == Const(128) and d.shift < 16 for d in drawn)
-    writer = _Writer(planes, space, window, _BY_128 if simple else _BY_RATE)
+    factors = [p.clip // _largest(p) for p in passes if isinstance(p, Step) and p.clip]
+    writer = _Writer(planes, space, window, _BY_128 if simple else _BY_RATE, min([255, *factors]))
     for p in passes:
         match p:
             case Sums():
@@ -42,18 +43,25 @@ def pass_file(passes: Iterable[Pass], planes: Planes, space: Space, window: int)
     return writer.file()
 
 
+def _largest(p: Step | Velocity) -> int:
+    """The largest magnitude of its inputs."""
+    return max(-p.source.interval.lo, p.source.interval.hi, p.one)
+
+
 def _symbol(buffer: Buffer) -> str:
     return f"_nn_{buffer.name}"
 
 
 @dataclass
 class _Writer:
-    """`rate`: how factors are made; `shared`: subroutines by name, each written once."""
+    """`rate`: how factors are made; `narrow`: the largest factor whose products fit 16 bits and are
+    not clipped; `shared`: subroutines by name, each written once."""
 
     planes: Planes
     space: Space
     window: int
     rate: _Rate
+    narrow: int
     lines: list[str] = field(default_factory=list)
     shared: dict[str, list[str]] = field(default_factory=dict)
     labels: int = 0
@@ -473,13 +481,14 @@ class _Writer:
     def step(self, p: Step) -> None:
         """Column by column: an input changes the weights of the rows that have a factor."""
         signed = p.source.interval.lo < 0
-        drive = "steps" if signed else "step"
+        clip = None if p.clip is None else _Clip(p.clip, 255 * _largest(p))
+        drive = ("steps" if signed else "step") + f"_{p.clip}" * (p.clip is not None)
         routine = "draw" if p.drawn else "list"
-        text = _draw(self.rate) if p.drawn else LIST
+        text = _draw(self.rate, _listed(self.narrow)) if p.drawn else _list(self.narrow)
         self.shared.setdefault(routine, self.format(text))
-        self.shared.setdefault(drive, self.format(_drive(drive, signed)))
+        self.shared.setdefault(drive, self.format(_drive(drive, signed, clip)))
         if signed:
-            self.shared.setdefault("loops", self.format(_loops()))
+            self.shared.setdefault(f"{drive}_loop", self.format(_loops(f"{drive}_loop", clip)))
         self.put(f"_{p.kernel}::")
         self.decays(p)
         blocks = self.planes.blocks[p.matrix.weight]
@@ -514,10 +523,12 @@ class _Writer:
     def velocity(self, p: Velocity) -> None:
         """Column by column: slots, all of which move, and then weights."""
         signed, batched = p.source.interval.lo < 0, p.first is not None
+        clip = None if p.clip is None else _Clip(p.clip, 255 * _largest(p))
         drive = "slots" + "s" * signed + f"{p.extra}" * (p.extra > 0)
+        drive += f"_{p.clip}" * (p.clip is not None)
         assert p.drawn is not None
-        self.shared.setdefault("draw", self.format(_draw(self.rate, _ALL)))
-        loops = _Slots(p.decay, p.extra, batched, signed, p.ahead)
+        self.shared.setdefault("draw", self.format(_draw(self.rate, _ALL, every=True)))
+        loops = _Slots(p.decay, p.extra, batched, signed, p.ahead, clip)
         self.shared.setdefault(drive, self.format(loops.drive(drive, self.rows)))
         self.put(f"_{p.kernel}::")
         if p.decays and p.last:
@@ -587,18 +598,31 @@ BEGIN_SUMS = """
     ret
 """
 
-#: What `draw` does with a factor: lists the row as `list` does.
-_LISTED = """
+
+def _wide(lower: str, name: str, narrow: int) -> str:
+    """Sets F0 if a factor, with its upper byte in A, is above `narrow`; at a place of that name."""
+    if narrow == 255:
+        return f"jz {name} | setb psw.5\n{name}:"
+    return f"""
+        jnz {name}_f | mov a, {lower} | add a, #{255 - narrow} | jnc {name}
+        {name}_f: setb psw.5
+        {name}:
+    """
+
+
+def _listed(narrow: int) -> str:
+    """What `draw` does with a factor: lists the row as `list` does."""
+    return f"""
     mov a, r5 | orl a, r4 | jz draw_next
-    mov a, r5 | jz draw_low | setb psw.5
-    draw_low: jb psw.1, draw_minus
+    mov a, r5 | {_wide("r4", "draw_low", narrow)} | jb psw.1, draw_minus
     inc plus | mov a, r7 | mov @r0, a | inc r0 | mov @r0, _nn_prng_state + 1 | inc r0
     mov a, r5 | mov @r0, a | inc r0 | mov a, r4 | mov @r0, a | inc r0
     sjmp draw_next
     draw_minus: inc minus | dec r1 | mov a, r4 | mov @r1, a | dec r1 | mov a, r5 | mov @r1, a
     dec r1 | mov @r1, _nn_prng_state + 1 | dec r1 | mov a, r7 | mov @r1, a
     sjmp draw_next
-"""
+    """
+
 
 #: Keeps the dither of every row and, behind these, all factors: upper byte, with its highest bit
 #: for the sign, and lower byte.
@@ -657,9 +681,9 @@ _BY_128 = _Rate(
 )
 
 
-def _draw(rate: _Rate, every: str = "") -> str:
+def _draw(rate: _Rate, use: str, every: bool = False) -> str:
     """The subroutine that draws two numbers a row, and finds the row's factor R5:R4, its sign in F1
-    and the dither in the generator. The rows that have one are listed, or all go through `every`.
+    and the dither in the generator. The rows that have one, or `every` row, go through `use`.
     """
     return f"""
         ; DPTR deltas, R1 end of the list, left and next as they are for the rate. A negative delta
@@ -671,7 +695,7 @@ def _draw(rate: _Rate, every: str = "") -> str:
         {NUMBER}
         movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
         clr psw.1 | orl a, r2 | jnz draw_some
-        {every}
+        {use if every else ""}
         draw_next: inc r7 | mov a, r7 | cjne a, stride, draw_row
         mov begin, r1
         ret
@@ -679,40 +703,79 @@ def _draw(rate: _Rate, every: str = "") -> str:
         xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
         {rate.turned}
         draw_plus: {rate.factor}
-        {"sjmp draw_keep" if every else _LISTED}
+        {"sjmp draw_keep" if every else use}
     """
 
 
-#: Lists the rows that have a factor.
-LIST = """
+def _list(narrow: int) -> str:
+    """The subroutine that lists the rows that have a factor."""
+    return f"""
     ; DPTR factors, R1 end of the list, B:R4 upper byte of the first dither. Rows with a positive
     ; factor are listed from rows upwards, the others from R1 downwards, four bytes each: row,
-    ; dither, magnitude of the factor with its upper byte first. F0 tells whether one has an upper
-    ; byte.
+    ; dither, magnitude of the factor with its upper byte first. F0 tells whether one is wide.
     list: mov r0, #rows | clr a | mov plus, a | mov minus, a | mov r7, a | clr psw.5
     list_row: movx a, @dptr | mov r2, a | inc dptr | movx a, @dptr | mov r3, a | inc dptr
     orl a, r2 | jz list_next
     mov r5, dpl | mov r6, dph
     mov a, r7 | rl a | rl a | add a, r4 | mov dpl, a | clr a | addc a, b | mov dph, a
-    mov a, r3 | jb acc.7, list_minus | jz list_low | setb psw.5
-    list_low: inc plus | mov a, r7 | mov @r0, a | inc r0 | movx a, @dptr | mov @r0, a | inc r0
+    mov a, r3 | jb acc.7, list_minus | {_wide("r2", "list_low", narrow)}
+    inc plus | mov a, r7 | mov @r0, a | inc r0 | movx a, @dptr | mov @r0, a | inc r0
     mov a, r3 | mov @r0, a | inc r0 | mov a, r2 | mov @r0, a | inc r0
     list_back: mov dpl, r5 | mov dph, r6
     list_next: inc r7 | mov a, r7 | cjne a, stride, list_row
     mov begin, r1
     ret
     list_minus: xch a, r2 | cpl a | add a, #1 | xch a, r2 | cpl a | addc a, #0 | mov r3, a
-    jz list_small | setb psw.5
-    list_small: inc minus | dec r1 | mov a, r2 | mov @r1, a | dec r1 | mov a, r3 | mov @r1, a
+    {_wide("r2", "list_small", narrow)}
+    inc minus | dec r1 | mov a, r2 | mov @r1, a | dec r1 | mov a, r3 | mov @r1, a
     dec r1 | movx a, @dptr | mov @r1, a | dec r1 | mov a, r7 | mov @r1, a
     sjmp list_back
-"""
+    """
 
 
-def _loop(name: str, sign: str, wide: bool, leave: str = "") -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Clip:
+    """`most`: the largest magnitude of a product, which is up to `largest` where the factor has one
+    byte."""
+
+    most: int
+    largest: int
+
+    def narrow(self, n: str) -> str:
+        """Sends products of 16 bits, in B:A, which may be above, to `far`."""
+        if self.largest <= self.most:
+            return ""
+        return f"xch a, b | cjne a, #{self.most >> 8}, {n}_t\n{n}_t: jnc {n}_v | xch a, b"
+
+    def near(self, n: str) -> str:
+        """What is within the reach of a loop's jumps."""
+        entry = f"{n}_v: ljmp {n}_f" if self.largest > self.most else ""
+        return f"{n}_w: ljmp {n}_q\n{entry}\n{n}_z:"
+
+    def far(self, n: str) -> str:
+        """The product of a wide factor, whose upper byte is in A, in B:R3:rate; it is clipped, and
+        B:R3 is what the loop works with."""
+        entry = f"{n}_f: mov rate, b | mov r3, a | mov b, #0 | sjmp {n}_l"
+        lower, middle, upper = (self.most >> bits & 255 for bits in (0, 8, 16))
+        return f"""
+            {entry if self.largest > self.most else ""}
+            {n}_q: mov r3, a | mov a, @r0 | inc r0 | mov b, r5 | mul ab | mov rate, a
+            mov a, r3 | mov r3, b | mov b, r5 | mul ab | add a, r3 | jnc {n}_y | inc b
+            {n}_y: mov r3, a
+            {n}_l: clr c | mov a, #{lower} | subb a, rate | mov a, #{middle} | subb a, r3
+            mov a, #{upper} | subb a, b | jnc {n}_i
+            mov rate, #{lower} | mov r3, #{middle} | mov b, #{upper}
+            {n}_i: mov a, rate | add a, r2 | clr a | addc a, r3 | mov r3, a
+            clr a | addc a, b | mov b, a | ljmp {n}_z
+        """
+
+
+def _loop(
+    name: str, sign: str, wide: bool, clip: _Clip | None, leave: str = ""
+) -> tuple[str, str, str]:
     """The loop over R4 rows listed from R0 on that subtracts a step or adds it, for the column at
-    R7 with input R5 and dither R6; and what follows elsewhere: a carry into the upper byte, and
-    factors that have an upper byte, which only a `wide` loop expects.
+    R7 with input R5 and dither R6; what follows elsewhere: a carry into the upper byte, and
+    factors that have an upper byte, which only a `wide` loop expects; and what may be anywhere.
 
     The step of a negative product is added, with the complement of the dither: (-p + d) >> 8 is
     -((p + 255 - d) >> 8).
@@ -726,6 +789,7 @@ def _loop(name: str, sign: str, wide: bool, leave: str = "") -> tuple[str, str]:
         mov a, @r0 | inc r0 | add a, r6 {"" if minus else "| cpl a"} | mov r2, a ; 4
         {f"{factor} | jnz {name}_w ; 4" if wide else "inc r0 ; 1"}
         {factor} | mov b, r5 | mul ab ; 8
+        {clip.narrow(name) if clip and wide else ""}
         add a, r2 | movx a, @dptr | {then} a, b | movx @dptr, a ; 6
         jc {name}_b ; 2
         {name}_n: djnz r4, {name} ; 2
@@ -735,23 +799,27 @@ def _loop(name: str, sign: str, wide: bool, leave: str = "") -> tuple[str, str]:
         {"dec a |" if minus else ""} movx @dptr, a | down | sjmp {name}_n
         {name}_s: down | {end} | movx @dptr, a | sjmp {name}_n
     """
+    made = f"""
+        {name}_w: mov r3, a | {factor} | mov b, r5 | mul ab | add a, r2 | clr a | addc a, b
+        xch a, r3 | mov b, r5 | mul ab | add a, r3 | jnc {name}_y | inc b
+        {name}_y: mov r3, a
+    """
     if wide:
         tail += f"""
-            {name}_w: mov r3, a | {factor} | mov b, r5 | mul ab | add a, r2 | clr a | addc a, b
-            xch a, r3 | mov b, r5 | mul ab | add a, r3 | jnc {name}_y | inc b
-            {name}_y: mov r3, a {"| clr c" if minus else ""} | movx a, @dptr | {first} a, r3
+            {clip.near(name) if clip else made}
+            {"clr c |" if minus else ""} movx a, @dptr | {first} a, r3
             movx @dptr, a | up | movx a, @dptr | {then} a, b | jc {name}_e
             movx @dptr, a | down | {leave or f"sjmp {name}_n"}
             {name}_e: {end} | movx @dptr, a | sjmp {name}_s
         """
-    return loop, tail
+    return loop, tail, clip.far(name) if clip and wide else ""
 
 
-def _drive(name: str, signed: bool) -> str:
+def _drive(name: str, signed: bool, clip: _Clip | None) -> str:
     """The subroutine that runs over the columns: those of an input that is not 0 go through the
     lists of rows. A negative input exchanges the lists. The name with _p takes a positive one in
     A."""
-    return _signed_drive(name) if signed else _unsigned_drive(name)
+    return _signed_drive(name) if signed else _unsigned_drive(name, clip)
 
 
 #: The next column of a drive.
@@ -764,15 +832,15 @@ _DRIVE = """
 """
 
 
-def _unsigned_drive(name: str) -> str:
+def _unsigned_drive(name: str, clip: _Clip | None) -> str:
     text = f"""
         {_DRIVE.format(name=name)}
         jnb psw.5, {name}_x | ljmp {name}w_x
         {name}_p: jnb psw.5, {name}_c | ljmp {name}w_c
     """
     for variant, wide in (name, False), (f"{name}w", True):
-        minus, minus_tail = _loop(f"{variant}_minus", "minus", wide)
-        plus, plus_tail = _loop(f"{variant}_plus", "plus", wide)
+        minus, minus_tail, minus_far = _loop(f"{variant}_minus", "minus", wide, clip)
+        plus, plus_tail, plus_far = _loop(f"{variant}_plus", "plus", wide, clip)
         text += f"""
             {minus_tail}
             {variant}_x: mov a, @r1 | inc r1 | jz {variant}_n ; an input of 0 takes 12
@@ -786,6 +854,8 @@ def _unsigned_drive(name: str) -> str:
             mov next, r1
             ret
             {plus_tail}
+            {minus_far}
+            {plus_far}
         """
     return text
 
@@ -801,23 +871,24 @@ def _signed_drive(name: str) -> str:
         {name}_x: mov a, @r1 | inc r1 | jz {name}_n ; an input of 0 takes 12
         jb acc.7, {name}_m
         {name}_p: mov r5, a
-        mov a, plus | jz {name}_0 | mov r0, #rows | lcall loop_minus
-        {name}_0: mov a, minus | jz {name}_n | mov r0, begin | lcall loop_plus
+        mov a, plus | jz {name}_0 | mov r0, #rows | lcall {name}_loop_minus
+        {name}_0: mov a, minus | jz {name}_n | mov r0, begin | lcall {name}_loop_plus
         sjmp {name}_n
         {name}_m: cpl a | inc a | mov r5, a
-        mov a, plus | jz {name}_1 | mov r0, #rows | lcall loop_plus
-        {name}_1: mov a, minus | jz {name}_n | mov r0, begin | lcall loop_minus
+        mov a, plus | jz {name}_1 | mov r0, #rows | lcall {name}_loop_plus
+        {name}_1: mov a, minus | jz {name}_n | mov r0, begin | lcall {name}_loop_minus
         sjmp {name}_n
     """
 
 
-def _loops() -> str:
+def _loops(loop: str, clip: _Clip | None) -> str:
     """The loops as subroutines, for A rows."""
     text = ""
     for sign in "minus", "plus":
-        name = f"loop_{sign}"
-        narrow, narrow_tail = _loop(f"{name}_b", sign, wide=False)
-        wide, wide_tail = _loop(f"{name}_f", sign, wide=True, leave=f"djnz r4, {name}_f | ret")
+        name = f"{loop}_{sign}"
+        narrow, narrow_tail, _ = _loop(f"{name}_b", sign, False, clip)
+        leave = f"djnz r4, {name}_f | ret"
+        wide, wide_tail, far = _loop(f"{name}_f", sign, True, clip, leave)
         text += f"""
             {name}: mov r4, a | jb psw.5, {name}_f
             {narrow}
@@ -826,6 +897,7 @@ def _loops() -> str:
             {wide}
             ret
             {wide_tail}
+            {far}
         """
     return text
 
@@ -845,6 +917,7 @@ class _Slots:
     batched: bool
     signed: bool
     ahead: bool
+    clip: _Clip | None
 
     def drive(self, name: str, rows: int) -> str:
         """The subroutine that runs over R1 columns from DPTR on, for the inputs from next on with
@@ -894,7 +967,8 @@ class _Slots:
             {self.apply(n)}
             {n}_t: {"inc r1 |" if moving else ""} ljmp {n}_i
             {self.saturate(n)}
-            {self.outside(n) if moving else ""}
+            {self.limit(n) if self.batched and self.clip else ""}
+            {(self.clipped(n) if self.clip and not self.batched else self.outside(n)) * moving}
             {n}_e:
         """
 
@@ -927,10 +1001,14 @@ class _Slots:
     def move(self, n: str) -> str:
         """Subtract p, the product of input and factor; what is rarer is `outside`."""
         sign = "| xrl a, minus" if self.signed else ""
+        narrow = self.clip.narrow(f"{n}_p") if self.clip and not self.batched else ""
         return f"""
             mov a, @r1 {sign} | jz {n}_y | ljmp {n}_q
+            {f"{n}_p_v: ljmp {n}_p_f" if narrow else ""}
             {n}_y: inc r1 | mov a, @r1 | jz {n}_s ; 7
-            mov b, r5 | mul ab | xch a, r2 | clr c | subb a, r2 ; 9
+            mov b, r5 | mul ab
+            {narrow}
+            xch a, r2 | clr c | subb a, r2 ; 9, with the product
             mov a, r3 | subb a, b | mov r3, a | jnc {n}_s ; 5
             mov a, r4 | jnz {n}_on | ljmp {n}_b
             {n}_on: dec r4
@@ -956,6 +1034,42 @@ class _Slots:
             {n}_a: ljmp {n}_s
         """
 
+    def clipped(self, n: str) -> str:
+        """The same with clipped products: negative ones and those of wide factors. A product is in
+        begin:rate:plus, and F0 its sign."""
+        assert self.clip is not None
+        lower, middle, upper = (self.clip.most >> bits & 255 for bits in (0, 8, 16))
+        return f"""
+            {n}_p_f: mov rate, a | mov plus, b | mov begin, #0 | clr psw.5 | sjmp {n}_p_l
+            {n}_q: mov c, acc.7 | mov psw.5, c | anl a, #127 | mov b, r5 | mul ab
+            mov rate, a | mov begin, b | inc r1 | mov a, @r1 | mov b, r5 | mul ab
+            mov plus, a | mov a, b | add a, rate | mov rate, a
+            clr a | addc a, begin | mov begin, a
+            {n}_p_l: clr c | mov a, #{lower} | subb a, plus | mov a, #{middle} | subb a, rate
+            mov a, #{upper} | subb a, begin | jnc {n}_p_i
+            mov plus, #{lower} | mov rate, #{middle} | mov begin, #{upper}
+            {n}_p_i: jb psw.5, {n}_m
+            clr c | mov a, r2 | subb a, plus | mov a, r3 | subb a, rate | mov r3, a
+            mov a, r4 | subb a, begin | mov r4, a | jnc {n}_a
+            {n}_b: clr a | mov r3, a | mov r4, a | sjmp {n}_a
+            {n}_m: mov a, r2 | add a, plus | mov a, r3 | addc a, rate | mov r3, a
+            mov a, r4 | addc a, begin | mov r4, a | jnc {n}_a
+            mov r3, #255 | mov r4, #255
+            {n}_a: ljmp {n}_s
+        """
+
+    def limit(self, n: str) -> str:
+        """Clips R4:R3, a slot with its offset."""
+        assert self.clip is not None
+        least, most = 32768 - self.clip.most, 32768 + self.clip.most
+        return f"""
+            {n}_g_1: clr c | mov a, r3 | subb a, #{least & 255} | mov a, r4 | subb a, #{least >> 8}
+            jnc {n}_g_2 | mov r3, #{least & 255} | mov r4, #{least >> 8} | ljmp {n}_g_3
+            {n}_g_2: clr c | mov a, #{most & 255} | subb a, r3 | mov a, #{most >> 8} | subb a, r4
+            jnc {n}_g_4 | mov r3, #{most & 255} | mov r4, #{most >> 8}
+            {n}_g_4: ljmp {n}_g_3
+        """
+
     def apply(self, n: str) -> str:
         """Add the slot to the weight: R4 is made the upper byte of what is added, with its sign."""
         if self.extra:
@@ -970,7 +1084,9 @@ class _Slots:
             """
         else:
             value = "mov a, r4 | xrl a, #128 | mov r4, a ; 3"
+        limited = f"ljmp {n}_g_1\n{n}_g_3:" if self.batched and self.clip else ""
         return f"""
+            {limited}
             {value}
             fall | movx a, @dptr | add a, r3 | movx @dptr, a ; 7
             mov a, r4 | jnz {n}_h | jnc {n}_d ; 5

@@ -151,14 +151,15 @@ class Decay:
 @dataclass(frozen=True)
 class Step(Pass):
     """Weights and biases less the step of SGD: `source` or `one` times the row's factor, which
-    is drawn by `drawn`, or lies in `factor` with its random numbers in `draws`. Before that
-    weights decay."""
+    is drawn by `drawn`, or lies in `factor` with its random numbers in `draws`. The product is
+    within -`clip`..`clip`; None for any. Before the step weights decay."""
 
     source: Buffer
     one: int
     factor: Buffer
     draws: Buffer
     drawn: Factors | None
+    clip: int | None
     decays: tuple[Decay, ...] = ()
 
     @property
@@ -184,7 +185,10 @@ class Velocity(Pass):
     or `one` times the row's factor; in a batch that is not at its `first` row it is less
     (p + noise) >> 8, and so it is, from 0, where there is no decay. At the `last` row the weight
     gets the slot without its `extra` bits. None: every row is the first and the last. `ahead`: the
-    weight gets what the same step would make of that slot. Before a `last` row weights decay."""
+    weight gets what the same step would make of that slot. p is within -`clip`..`clip`, as is, in
+    a batch, what the weight gets, extra bits included; None for any. Before a `last` row weights
+    decay.
+    """
 
     source: Buffer
     one: int
@@ -196,6 +200,7 @@ class Velocity(Pass):
     first: Buffer | None
     last: Buffer | None
     ahead: bool = False
+    clip: int | None = None
     decays: tuple[Decay, ...] = ()
 
     @property
@@ -232,6 +237,8 @@ _OFFSET = Hole("offset", (), UINT16)
 _DELTA = Hole("delta", (LONGEST,), INT16)
 _RATE = Hole("rate", (), UINT8)
 _TAKEN = Hole("taken", (), UINT8)
+_MOST = Hole("most", (), Interval(1, 1 << 30))
+_LEAST = Hole("least", (), Interval(-(1 << 30), -1))
 _SEEN = Hole("seen", (LONGEST,), INT8)
 _X = (Hole("x", (LONGEST,), UINT8), Hole("x", (LONGEST,), INT8))
 _SHORT = Var("row", BLOCK)
@@ -257,14 +264,29 @@ def _step(x: Expr, column: Expr) -> Expr:
     return (_FACTOR[_ROW] * x + _noise(column)) >> 8
 
 
+def _limited(x: Expr) -> Expr:
+    """Clipped."""
+    return minimum(maximum(x, _LEAST()), _MOST())
+
+
 def _stepped(place: Load, x: Expr, column: Expr) -> Expr:
     """SGD."""
     return saturate(place - _step(x, column))
 
 
+def _stepped_less(place: Load, x: Expr, column: Expr) -> Expr:
+    """SGD with clipped gradients."""
+    return saturate(place - ((_limited(_FACTOR[_ROW] * x) + _noise(column)) >> 8))
+
+
 def _moved(slot: Load, x: Expr, column: Expr) -> Expr:
     """Momentum where each row is a batch."""
     return saturate((slot * _DECAY() - _FACTOR[_ROW] * x + _noise(column)) >> 8)
+
+
+def _moved_less(slot: Load, x: Expr, column: Expr) -> Expr:
+    """The same with clipped gradients."""
+    return saturate((slot * _DECAY() - _limited(_FACTOR[_ROW] * x) + _noise(column)) >> 8)
 
 
 def _moved_in_batch(slot: Load, x: Expr, column: Expr) -> Expr:
@@ -515,19 +537,35 @@ def _last_column(matrix: Matrix, found: Found) -> bool:
     return found.scalars[_OFFSET] == Const(matrix.weight.shape[1] * 157)
 
 
+def _clip(found: Found) -> int | None:
+    """The largest magnitude of what is clipped, None for any."""
+    most = found.scalars.get(_MOST)
+    return most.value if isinstance(most, Const) else None
+
+
+def _even(found: Found) -> bool:
+    """Whether what is clipped is clipped by a constant, on both sides alike."""
+    most = _clip(found)
+    return found.scalars.get(_LEAST) == (None if most is None else Const(-most)) and (
+        most is not None or _MOST not in found.scalars
+    )
+
+
 def _step_pass(maps: list[Map], matrix: Matrix) -> Step | None:
-    """SGD without slots: weights, then biases."""
+    """SGD without slots: weights, then biases. A clip that only larger products reach is left out
+    of a Map."""
+    weight, bias, kinds = _WEIGHT[_ROW, _COLUMN], _BIAS[_ROW], (_stepped, _stepped_less)
     for x in _X:
         found = Found()
         patterns: list[tuple[Expr, ...]] = [
-            (_WEIGHT[_ROW, _COLUMN], _stepped(_WEIGHT[_ROW, _COLUMN], x[_COLUMN], _COLUMN * 157)),
-            (_BIAS[_ROW], _stepped(_BIAS[_ROW], _ONE(), _OFFSET())),
+            (weight, *(kind(weight, x[_COLUMN], _COLUMN * 157) for kind in kinds)),
+            (bias, *(kind(bias, _ONE(), _OFFSET()) for kind in kinds)),
         ]
-        if _all_match(patterns, maps, found) and _last_column(matrix, found):
+        if _all_match(patterns, maps, found) and _last_column(matrix, found) and _even(found):
             first = maps[0].name
             return Step(
                 first, matrix, f"nn_pass_{first}", None, found.arrays[x].buffer, _one(found),
-                found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None,
+                found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None, _clip(found),
             )  # fmt: skip
     return None
 
@@ -536,20 +574,28 @@ def _velocity_pass(maps: list[Map], matrix: Matrix) -> Velocity | None:
     """Slots of weights, weights, slots of biases, biases."""
     weight, bias = _WEIGHT[_ROW, _COLUMN], _BIAS[_ROW]
     slot, bias_slot = _SLOT[_ROW, _COLUMN], _BIAS_SLOT[_ROW]
-    kinds = ((_moved, False), (_moved_in_batch, False), (_gathered, False), (_moved, True))
+    both = (_moved, _moved_less)
+    kinds = ((both, False), ((_moved_in_batch,), False), ((_gathered,), False), (both, True))
     for x, extra, (kind, ahead) in product(_X, range(7), kinds):
         found = Found()
-        moved = kind(slot, x[_COLUMN], _COLUMN * 157)
-        bias_moved = kind(bias_slot, _ONE(), _OFFSET())
-        given = _clamped(moved) if ahead else [slot]
-        bias_given = _clamped(bias_moved) if ahead else [bias_slot]
+        moved = [k(slot, x[_COLUMN], _COLUMN * 157) for k in kind]
+        bias_moved = [k(bias_slot, _ONE(), _OFFSET()) for k in kind]
+        given: list[Expr] = [slot]
+        bias_given: list[Expr] = [bias_slot]
+        if ahead:
+            given = [e for m in moved for e in _clamped(m)]
+            bias_given = [e for m in bias_moved for e in _clamped(m)]
+        elif kind == (_gathered,):
+            given, bias_given = [slot, _limited(slot)], [bias_slot, _limited(bias_slot)]
         patterns: list[tuple[Expr, ...]] = [
-            (slot, moved),
+            (slot, *moved),
             (weight, *(_applied(weight, v, _COLUMN * 157, extra) for v in given)),
-            (bias_slot, bias_moved),
+            (bias_slot, *bias_moved),
             (bias, *(_applied(bias, v, _OFFSET(), extra) for v in bias_given)),
         ]
         if not _all_match(patterns, maps, found) or not _last_column(matrix, found):
+            continue
+        if not _even(found):
             continue
         decay = found.scalars.get(_DECAY, Const(0))
         scalars = (found.scalars.get(_FIRST), maps[1].when)
@@ -559,7 +605,8 @@ def _velocity_pass(maps: list[Map], matrix: Matrix) -> Velocity | None:
             return Velocity(
                 name, matrix, f"nn_pass_{name}", None, found.arrays[x].buffer, _one(found),
                 found.arrays[_FACTOR].buffer, found.arrays[_DRAWS].buffer, None,
-                None if kind is _gathered else decay.value, extra, first, last, ahead,
+                None if kind == (_gathered,) else decay.value, extra, first, last, ahead,
+                _clip(found),
             )  # fmt: skip
     return None
 
