@@ -379,16 +379,30 @@ def test_what_has_not_changed_is_not_made_again(
     assert build(load_project(xor_project, settings), board) == second
 
 
+@pytest.fixture(scope="module")
+def own_firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a firmware of its own, built for the host."""
+    root = tmp_path_factory.mktemp("own") / "xor"
+    shutil.copytree(examples_dir() / "xor", root)
+    shutil.copytree(firmware_dir(), root / "own")
+    (root / "platformio.ini").write_text(platformio_ini("own"))
+    build(load_project(root), BOARDS["host"])
+    return root
+
+
 @pytest.mark.parametrize("change", ["core", "record", "compiler", "environment", "settings"])
 def test_platformio_is_called_if_anything_has_changed(
-    change: str, xor_project: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, own_firmware: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    firmware = xor_project / "own"
-    shutil.copytree(firmware_dir(), firmware)
-    ini = xor_project / "platformio.ini"
-    ini.write_text(platformio_ini("own"))
+    xor_project = tmp_path / "moved"
+    shutil.copytree(own_firmware, xor_project, symlinks=True)
+    firmware, ini = xor_project / "own", xor_project / "platformio.ini"
     project, board = load_project(xor_project, []), BOARDS["host"]
+    called = []
+    done = building._Output(0, [])
+    monkeypatch.setattr(building, "_run_pio", lambda *a: called.append(a) or done)
     build(project, board)
+    assert not called
     if change == "core":
         file = firmware / "core" / "nn_crc.h"
         file.write_text(file.read_text() + "\n")
@@ -404,9 +418,6 @@ def test_platformio_is_called_if_anything_has_changed(
         monkeypatch.setenv("PLATFORMIO_BUILD_FLAGS", "-DNN_OTHER")
     else:
         ini.write_text(platformio_ini("own") + "build_flags = -DNN_OTHER\n")
-    called = []
-    run = building._run_pio
-    monkeypatch.setattr(building, "_run_pio", lambda *a: called.append(a) or run(*a))
     build(project, board)
     assert len(called) == 1
     build(project, board)

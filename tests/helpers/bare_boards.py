@@ -1,18 +1,23 @@
 """Stand-alone firmware compiled and run without PlatformIO: a second or so a net.
 
 The sources are the product's own: core, ports and the generated net, with the training rows in
-flash. What the board prints is compared with the simulator.
+flash. What is the same for all nets is compiled once. What the board prints is compared with the
+simulator.
 """
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nnhost import boards
 from nnhost.generate import Network, board_sources, write
@@ -77,11 +82,64 @@ def _run(command: list[str], cwd: Path, **options: object) -> str:
     return str(done.stdout)
 
 
+@cache
+def _objects() -> Path:
+    """Where objects are that several firmwares share."""
+    folder = TemporaryDirectory(prefix="nnhost-objects-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@cache
+def _read_from(source: Path, folders: tuple[Path, ...]) -> tuple[str, frozenset[str]]:
+    """The texts of the firmware that a C file includes, with its own, and the names of the
+    generated headers among them."""
+    texts: dict[Path, str] = {}
+    generated = set()
+    left = [source]
+    while left:
+        path = left.pop()
+        if path in texts:
+            continue
+        texts[path] = path.read_text()
+        for name in re.findall(r'^ *# *include "(.+)"', texts[path], re.M):
+            found = [d / name for d in (path.parent, *folders) if (d / name).exists()]
+            left += found[:1]
+            generated |= set() if found else {name}
+    return "".join(texts.values()), frozenset(generated)
+
+
+def _configured(config: str, text: str) -> list[str]:
+    """The lines of nn_config.h that define what a text mentions."""
+    words = set(re.findall(r"\w+", text))
+    return [line for line in re.findall(r"^#define .*", config, re.M) if line.split()[1] in words]
+
+
+def _compiled(
+    command: list[str], folders: tuple[Path, ...], files: list[Path], folder: Path, ending: str
+) -> list[str]:
+    """Objects of these files, of which those that a net changes lie in its `folder`."""
+    made = []
+    for file in files:
+        text, headers = _read_from(file, folders) if file.parent != folder else ("", {file.name})
+        target = folder / f"{file.stem}{ending}"
+        if headers <= {"nn_config.h", "nn_messages.h"}:
+            config = _configured((folder / "nn_config.h").read_text(), text)
+            given = (command, text, config, (folder / "nn_messages.h").read_text())
+            key = hashlib.sha256(repr(given).encode()).hexdigest()
+            target = _objects() / f"{file.stem}-{key}{ending}"
+        if target.parent == folder or not target.exists():
+            includes = [f"-I{d}" for d in (folder, *folders)]
+            _run([*command, *includes, "-c", str(file), "-o", str(target)], folder)
+        made.append(str(target))
+    return made
+
+
 def _sources(
     network: Network, board: boards.Board, folder: Path, edit: Edit, *more: Path
-) -> tuple[list[str], list[str]]:
-    """Write the generated files, nn_net.c edited; return include options and C files, those of
-    `more` folders among them."""
+) -> tuple[tuple[Path, ...], list[Path]]:
+    """Write the generated files, nn_net.c edited; return the other folders to include from and C
+    files, those of `more` folders among them."""
     files_by_name = board_sources(network, board)
     write(files_by_name | {"nn_net.c": edit(files_by_name["nn_net.c"])}, folder)
     firmware = firmware_dir()
@@ -91,14 +149,14 @@ def _sources(
     called = files_by_name["nn_config.h"]
     called += called.replace("GATHER", "UPDATE")  # the one goes on in the other
     files = [
-        str(p)
+        p
         for d in (*folders, folder)
         for p in sorted(d.glob("*.c"))
         # A kernel that is not called compiles to nothing, slowly.
         if not p.stem.startswith("nn_kernel_") or f" {p.stem.upper()} " in called
     ]
-    files.sort(key=lambda name: not name.endswith("nn_main.c"))
-    return [f"-I{d}" for d in (folder, *folders)], files
+    files.sort(key=lambda path: path.name != "nn_main.c")
+    return tuple(folders), files
 
 
 def host(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
@@ -109,22 +167,20 @@ def host(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
 
 def compile_host(network: Network, folder: Path, edit: Edit = _as_is, *more: Path) -> Path:
     """The program of that, with the C in `more` folders."""
-    includes, files = _sources(network, boards.get("host"), folder, edit, *more)
-    flags = ["-std=gnu99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror",
-             "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
-    _run(["gcc", *flags, *includes, *files, "-o", "firmware"], folder)
+    folders, files = _sources(network, boards.get("host"), folder, edit, *more)
+    command = ["gcc", "-std=gnu99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror",
+               "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
+    objects = _compiled(command, folders, files, folder, ".o")
+    _run([*command, *objects, "-o", "firmware"], folder)
     return folder / "firmware"
 
 
 def mcs51(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
     """On an 8052 with all of its memory, in uCsim."""
     board = replace(boards.get("sim8052"), internal=64)
-    includes, files = _sources(network, board, folder, edit)
+    folders, files = _sources(network, board, folder, edit)
     model = ["-mmcs51", "--model-small"]
-    objects = []
-    for file in files:
-        objects.append(f"{Path(file).stem}.rel")
-        _run(["sdcc", *model, "--std-c11", *includes, "-c", file, "-o", objects[-1]], folder)
+    objects = _compiled(["sdcc", *model, "--std-c11"], folders, files, folder, ".rel")
     found = re.search(r"NN_PLANES_BYTES (\d+)", (folder / "nn_config.h").read_text())
     begin = found[1] if found else "0"
     limits = ["--iram-size", "256", "--xram-loc", begin]
@@ -147,17 +203,19 @@ def _address(folder: Path, symbol: str) -> str:
 def cortex_m(network: Network, folder: Path, name: str, edit: Edit = _as_is) -> Trained:
     """On a Cortex-M board, in QEMU."""
     board = boards.get(name)
-    includes, files = _sources(network, board, folder, edit)
-    flags = ["-mthumb", f"-mcpu={board.cpu}", "-std=gnu11", "-ffreestanding", *board.flags]
+    folders, files = _sources(network, board, folder, edit)
+    command = ["arm-none-eabi-gcc", "-mthumb", f"-mcpu={board.cpu}", "-std=gnu11"]
+    command += ["-ffreestanding", *board.flags]
     record = json.loads((firmware_dir() / "boards" / f"{name}.json").read_text())["nnhost"]
-    flags += [f"-D{key}={value}" for key, value in record.get("defines", {}).items()]
+    command += [f"-D{key}={value}" for key, value in record.get("defines", {}).items()]
     script = firmware_dir() / "ports" / "cortex-m" / "nn_cortex_m.ld"
     symbols = [
         f"-Wl,--defsym=NN_{space}_ORIGIN={memory.origin},--defsym=NN_{space}_SIZE={memory.size}"
         for space, memory in (("FLASH", board.flash), ("RAM", board.ram["ram"]))
     ]
-    _run(["arm-none-eabi-gcc", *flags, *includes, *files, "-nostartfiles", "--specs=nano.specs",
-          *symbols, f"-T{script}", "-o", "firmware.elf"], folder)  # fmt: skip
+    objects = _compiled(command, folders, files, folder, ".o")
+    _run([*command, *objects, "-nostartfiles", "--specs=nano.specs", *symbols, f"-T{script}",
+          "-o", "firmware.elf"], folder)  # fmt: skip
     lines = ["-serial", "null"] * board.runner.uart + ["-serial", "stdio"]
     process = subprocess.Popen(
         ["qemu-system-arm", "-M", board.runner.machine, "-nodefaults", "-display", "none",
