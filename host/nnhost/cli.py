@@ -595,8 +595,11 @@ def _working(settings: Settings, what: str) -> Iterator[Callable[[str], None]]:
     if settings.json or not sys.stderr.isatty() or console.is_dumb_terminal:
         yield lambda words: None
         return
-    with console.status(f"{what} ...") as status:
-        yield lambda words: status.update(f"{what} ... {words}")
+    try:
+        with console.status(f"{what} ...") as status:
+            yield lambda words: status.update(f"{what} ... {words}")
+    finally:
+        console.show_cursor()  # hidden, if Ctrl-C came before the status had begun
 
 
 def _built(event: str, board: Board, built: Built) -> dict[str, object]:

@@ -217,6 +217,21 @@ def test_ctrl_c_is_130(call, folder, monkeypatch):
     assert call("-C", folder, "simulate")[0] == 130
 
 
+def test_ctrl_c_leaves_the_cursor(call, folder, monkeypatch):
+    def interrupted(status):
+        status.console.show_cursor(False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.status.Status.start", interrupted)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setattr("rich.console.Console.is_dumb_terminal", False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    code, _, err = call("-C", folder, "build")
+    assert code == 130
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert err.index(hidden) < err.index(shown)
+
+
 def test_a_reader_that_has_enough_is_no_error(folder):
     command = [sys.executable, "-m", "nnhost", "boards", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
