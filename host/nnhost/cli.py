@@ -149,6 +149,10 @@ def new(settings: Settings, folder: Path, template: str, board: str | None) -> N
     from nnhost.paths import firmware_dir
     from nnhost.project import create_project
 
+    if settings.overrides:
+        raise UsageError(
+            "--set: new writes the template as it is", help="edit its nn.toml, or give --set later"
+        )
     root = settings.root / folder
     name = get(board).name if board else None
     create_project(root, template, name, platformio_ini(str(firmware_dir())))

@@ -151,6 +151,13 @@ def test_no_project(call, tmp_path):
     assert "nnhost new" in err
 
 
+def test_new_does_not_pass_over_an_override(call, tmp_path):
+    code, _, err = call("new", tmp_path / "mine", "--set", "train.lr=3")
+    assert code == 2
+    assert "--set" in err
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_faulty_nn_toml_names_the_line(call, folder):
     (folder / "nn.toml").write_text(NET.replace("epochs", "epoch"))
     code, _, err = call("-C", folder, "simulate")
