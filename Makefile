@@ -33,7 +33,8 @@ test:
 	@scripts/check
 
 verify: setup
-	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross tests/kernels/test_cortex_m.py
+	NNHOST_FULL_MATRIX=1 .venv/bin/pytest -n 2 tests/cross tests/kernels/test_cortex_m.py \
+		tests/reference/test_semantics.py tests/reference/test_rounding.py
 
 soak: setup
 	NNHOST_FAULTS=1000000 NNHOST_BOARD_FAULTS=10000 NNHOST_KILLED_RUNS=100 .venv/bin/pytest -n 2 -s \

@@ -1,8 +1,13 @@
-"""A training step in integers is the reference's step, but for rounding; wrong trees are not."""
+"""A training step in integers is the reference's step, but for rounding; wrong trees are not.
+
+Of the nets of `test_steps_differ_by_rounding_alone` every second by default, in turns; all of them
+with ``make verify`` (NNHOST_FULL_MATRIX=1).
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +34,7 @@ from nnhost.simulator import Simulator
 OPTIMIZER_CASES = [("sgd", 1), ("sgd", 3), ("momentum", 3), ("nesterov", 1), ("nesterov", 3),
                    ("kfac", 1), ("kfac", 3)]  # fmt: skip
 PLAIN = tuple(name for name in NORM_OPTIMIZERS if not OPTIMIZERS[name].adaptive)
+FULL = "NNHOST_FULL_MATRIX" in os.environ
 ADAPTIVE_CASES = [(n, b) for n, o in OPTIMIZERS.items() if o.adaptive for b in (1, 3)]
 
 
@@ -188,7 +194,13 @@ def near(what: str, found: object, expected: object, allowed: object) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_steps_differ_by_rounding_alone(activation: str, loss: str, preset: str) -> None:
-    compared = [compare_steps(made, data) for made, data in nets(preset, loss, activation, seed=3)]
+    turn = list(ACTIVATIONS).index(activation) + list(LOSSES).index(loss)
+    turn += list(PRESETS).index(preset)
+    compared = [
+        compare_steps(made, data)
+        for at, (made, data) in enumerate(nets(preset, loss, activation, seed=3))
+        if FULL or (at + turn) % 2 == 0
+    ]
     assert sum(compared) >= 2 * len(compared), "too many steps may saturate to show anything"
 
 

@@ -1,6 +1,12 @@
-"""The simulator computes what docs/semantics.md says, to the bit."""
+"""The simulator computes what docs/semantics.md says, to the bit.
+
+Of the nets of `test_steps_by_hand` every second by default, in turns, so that each optimizer meets
+every activation, loss and preset; all of them with ``make verify`` (NNHOST_FULL_MATRIX=1).
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from reference.by_hand import Course, Net
@@ -25,6 +31,7 @@ ADAPTIVE = {
     "adagrad": (), "rmsprop": ("rho",), "adam": ("beta1", "beta2"), "adamw": ("beta1", "beta2"),
 }  # fmt: skip
 SIZES = [[2, 2], [3, 5, 4], [5], []]
+FULL = "NNHOST_FULL_MATRIX" in os.environ
 
 
 def test_all_optimizers_are_compared() -> None:
@@ -40,7 +47,11 @@ def test_steps_by_hand(activation: str, loss: str, preset: str) -> None:
     real = LOSSES[loss].real_targets
     tasks += [("regression", 1), ("regression", 2)] if real else []
     inits = list(INITIALIZERS)
+    turn = list(ACTIVATIONS).index(activation) + list(LOSSES).index(loss)
+    turn += list(PRESETS).index(preset)
     for seed, (optimizer, batch) in enumerate(TRAININGS * 2):
+        if not FULL and (seed + seed // 2 + turn) % 2:
+            continue
         task, outputs = tasks[seed % len(tasks)]
         kind, lr = ("range", "z-score")[seed % 2], (0.3, 0.04, 0.001)[seed % 3]
         init, shape = inits[seed % len(inits)], SIZES[seed % len(SIZES)]
