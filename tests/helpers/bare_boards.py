@@ -115,7 +115,7 @@ def _configured(config: str, text: str) -> list[str]:
     return [line for line in re.findall(r"^#define .*", config, re.M) if line.split()[1] in words]
 
 
-def _compiled(
+def compiled(
     command: list[str], folders: tuple[Path, ...], files: list[Path], folder: Path, ending: str
 ) -> list[str]:
     """Objects of these files, of which those that a net changes lie in its `folder`."""
@@ -170,7 +170,7 @@ def compile_host(network: Network, folder: Path, edit: Edit = _as_is, *more: Pat
     folders, files = _sources(network, boards.get("host"), folder, edit, *more)
     command = ["gcc", "-std=gnu99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror",
                "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
-    objects = _compiled(command, folders, files, folder, ".o")
+    objects = compiled(command, folders, files, folder, ".o")
     _run([*command, *objects, "-o", "firmware"], folder)
     return folder / "firmware"
 
@@ -180,7 +180,7 @@ def mcs51(network: Network, folder: Path, edit: Edit = _as_is) -> Trained:
     board = replace(boards.get("sim8052"), internal=64)
     folders, files = _sources(network, board, folder, edit)
     model = ["-mmcs51", "--model-small"]
-    objects = _compiled(["sdcc", *model, "--std-c11"], folders, files, folder, ".rel")
+    objects = compiled(["sdcc", *model, "--std-c11"], folders, files, folder, ".rel")
     found = re.search(r"NN_PLANES_BYTES (\d+)", (folder / "nn_config.h").read_text())
     begin = found[1] if found else "0"
     limits = ["--iram-size", "256", "--xram-loc", begin]
@@ -213,7 +213,7 @@ def cortex_m(network: Network, folder: Path, name: str, edit: Edit = _as_is) -> 
         f"-Wl,--defsym=NN_{space}_ORIGIN={memory.origin},--defsym=NN_{space}_SIZE={memory.size}"
         for space, memory in (("FLASH", board.flash), ("RAM", board.ram["ram"]))
     ]
-    objects = _compiled(command, folders, files, folder, ".o")
+    objects = compiled(command, folders, files, folder, ".o")
     _run([*command, *objects, "-nostartfiles", "--specs=nano.specs", *symbols, f"-T{script}",
           "-o", "firmware.elf"], folder)  # fmt: skip
     lines = ["-serial", "null"] * board.runner.uart + ["-serial", "stdio"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.bare_boards import compiled
 
 from nnhost import boards
 from nnhost.data import Dataset, Scaling
@@ -197,14 +198,12 @@ def run(
     cases = ",\n".join(map(str, data))
     text = MAIN % {"cases": cases, "many": len(given), "out": OUT}
     (folder / "main.c").write_text(text)
-    includes = [f"-I{d}" for d in (folder, CORE, KERNELS)]
     core = [CORE / f"nn_{name}.c" for name in ("map", "crc", "prng")]
     sources = [folder / "main.c", *sorted(folder.glob("nn_*.c")), *core, *KERNELS.glob("*.c")]
-    for source in sources:
-        tool(["sdcc", "-mmcs51", "--std-c99", "--Werror", *includes, "-c", str(source)], folder)
+    command = ["sdcc", "-mmcs51", "--std-c99", "--Werror"]
+    objects = compiled(command, (CORE, KERNELS), sources, folder, ".rel")
     begin = re.search(r"NN_PLANES_BYTES (\d+)", files["nn_config.h"])
     assert begin is not None
-    objects = [f"{source.stem}.rel" for source in sources]
     tool(["sdcc", "-mmcs51", "--xram-loc", begin[1], "--iram-size", "256", *objects,
           "-o", "main.ihx"], folder)  # fmt: skip
     found = re.search(r"C:\s+([0-9A-F]+)\s+_finished", (folder / "main.map").read_text())
