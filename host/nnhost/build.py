@@ -96,11 +96,13 @@ def check_needs(root: Path, board: Board) -> None:
 
 
 def _firmware(root: Path) -> Path:
-    """The firmware's folder, as platformio.ini names it."""
+    """The firmware's folder, as platformio.ini names it; one is written where there is none."""
     settings = configparser.ConfigParser(interpolation=None)
+    if not (root / "platformio.ini").exists():
+        text = platformio_ini(str(firmware_dir()))
+        write_atomically(root / "platformio.ini", text.encode())
     try:
-        if not settings.read(root / "platformio.ini", encoding="utf-8"):
-            raise NnhostError(f"{root} has no platformio.ini", help="nnhost new makes one")
+        settings.read(root / "platformio.ini", encoding="utf-8")
     except configparser.Error as error:
         reason = str(error).splitlines()[0]
         raise NnhostError(f"{root / 'platformio.ini'} cannot be read: {reason}") from None

@@ -154,8 +154,9 @@ def test_needs_are_checked_before(
     check_needs(echo_project, board)
 
     (tmp_path / "nn.toml").touch()
-    with pytest.raises(NnhostError, match=r"has no platformio\.ini"):
-        check_needs(tmp_path, board)
+    check_needs(tmp_path, board)  # an nn.toml is a project: the rest is written
+    written = (tmp_path / "platformio.ini").read_text()
+    assert written == platformio_ini(str(firmware_dir()))
     (tmp_path / "platformio.ini").write_text("[nnhost\n")
     with pytest.raises(NnhostError, match=r"platformio\.ini cannot be read: "):
         check_needs(tmp_path, board)
