@@ -167,6 +167,7 @@ def test_npz() -> None:
         ({"data": [[1]], "y": [1]}, "t.npz holds no array x"),
         ({"x": [[1], [2]], "y": [1]}, "t.npz: 2 samples, but 1 labels"),
         ({"x": [["a"]], "y": [1]}, "t.npz: x is <U1"),
+        ({"x": [[1]], "y": [b"a"]}, "t.npz: x is int64 and y |S1"),
         ({"x": [[1j]], "y": [1]}, "t.npz: x is complex128"),
         ({"x": [[1]], "y": [object()]}, "t.npz is damaged, or holds objects"),
         ({"x": 1, "y": [1]}, "t.npz: the shapes are ()"),

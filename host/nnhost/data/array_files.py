@@ -128,7 +128,9 @@ def _idx(file: BufferedIOBase, source: str) -> NDArray[Any]:
 
 def _samples(x: NDArray[Any], y: NDArray[Any], source: str) -> Samples:
     if x.dtype.kind not in "biuf" or y.dtype.kind not in "biufU":
-        raise NnhostError(f"{source}: x is {x.dtype} and y {y.dtype}", help="x wants numbers")
+        raise NnhostError(
+            f"{source}: x is {x.dtype} and y {y.dtype}", help="x wants numbers, y numbers or text"
+        )
     if x.ndim == 0 or x.size == 0 or len(y.shape) not in (1, 2) or y.size == 0:
         raise NnhostError(
             f"{source}: the shapes are {x.shape} and {y.shape}",
