@@ -334,7 +334,7 @@ def test_small_boards_too(
     [
         ((9, 17, 3), "range", {"l2": 1e-3}),
         ((9, 7, 3), "range", {"l1": 1e-3, "clip_value": 0.1}),
-        ((20, 6, 3), "z-score", {"l1": 1e-2, "l2": 0.05, "lr": 0.0625, "clip_value": 1.0}),
+        ((20, 6, 3), "z-score", {"l1": 2e-3, "l2": 5e-3, "lr": 0.5, "clip_value": 1.0}),
         ((3, 6, 3), "z-score", {"clip_value": 0.01}),
         ((6, 17, 4), "z-score", {"l1": 0.1, "l2": 1e-4, "optimizer": "momentum", "lr": 0.03}),
         ((8, 9, 3), "range", {"l1": 1e-4, "l2": 1e-5, "optimizer": "momentum", "batch": 4}),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nnhost.ir import Buffer, Const, Load, type_bytes
-from nnhost.kernels.mcs51_decays import COLUMNS, KEPT, NUMBER, decay_start
+from nnhost.kernels.mcs51_decays import COLUMNS, COPIED, KEPT, NUMBER, decay_start
 from nnhost.kernels.mcs51_passes import Gradient, Pass, Step, Sums, Velocity
 from nnhost.kernels.planes import PAGE, Block, Planes
 
@@ -504,21 +504,26 @@ class _Writer:
             """)
 
     def decays(self, p: Step | Velocity) -> None:
-        """What weights lose before a step, by the random numbers that the step is going to draw."""
+        """What weights lose before a step, by the random numbers with which the step will round."""
+        noise = ("kept", KEPT) if p.drawn else ("copied", COPIED)
         for decay in p.decays:
-            self.shared.setdefault("kept", self.format(KEPT))
+            self.shared.setdefault(noise[0], self.format(noise[1]))
             columns, plane = COLUMNS[decay.kind]
             routine = f"{decay.kind}_{decay.factor}_{decay.shift}"
             self.shared.setdefault(routine, self.format(columns(routine, decay)))
             start = decay_start(decay)
-            self.put("mov plus, _nn_prng_state | mov minus, _nn_prng_state + 1")
+            if p.drawn:
+                self.put("mov plus, _nn_prng_state | mov minus, _nn_prng_state + 1")
             for block in self.planes.blocks[p.matrix.weight]:
+                drawn = f"mov dptr, #({_symbol(p.draws)} + {4 * block.first + 2})"
                 self.put(f"""
-                    mov stride, #{block.rows} | lcall kept
+                    {"" if p.drawn else drawn}
+                    mov stride, #{block.rows} | lcall {noise[0]}
                     mov r6, #{start >> 8} | mov r4, #{start & 255}
                     {self.runs(block, plane, routine, None)}
                 """)
-            self.put("mov _nn_prng_state, plus | mov _nn_prng_state + 1, minus")
+            if p.drawn:
+                self.put("mov _nn_prng_state, plus | mov _nn_prng_state + 1, minus")
 
     def velocity(self, p: Velocity) -> None:
         """Column by column: slots, all of which move, and then weights."""

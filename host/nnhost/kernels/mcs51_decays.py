@@ -37,6 +37,16 @@ KEPT = f"""
     ret
 """
 
+#: The same where these numbers have been drawn already.
+COPIED = """
+    ; DPTR to the second number of the first row, of two a row.
+    copied: mov r0, #rows | mov r7, stride | mov a, r7 | add a, #rows | mov r1, a
+    copied_row: movx a, @dptr | cpl a | mov @r1, a | inc r1 | inc dptr
+    movx a, @dptr | cpl a | mov @r0, a | inc r0 | inc dptr | inc dptr | inc dptr
+    djnz r7, copied_row
+    ret
+"""
+
 
 @dataclass(frozen=True)
 class Bounds:

@@ -318,7 +318,7 @@ def _decayed(kind: str, shift: int) -> Expr:
 
 
 #: The shifts with which a pass computes a decay.
-_DECAYS = {"l2": range(16, 30), "l1": range(1, 17)}
+_DECAYS = {"l2": range(16, 30), "l1": range(3, 17)}
 
 
 def find(program: Program) -> dict[str, Pass]:
@@ -482,9 +482,10 @@ def _update_pass(program: Program, at: int, matrix: Matrix) -> tuple[list[Map], 
     drawn = _factors(drawing, p)
     all_maps = [*drawing, *update[at:begin], *maps]
     readers = (m for m in program.maps() if {p.factor, p.draws} & set(buffers(m)))
+    p = replace(p, decays=tuple(d.decay for d in decays))
     if drawn and all(m in all_maps for m in readers):
-        return all_maps, replace(p, drawn=drawn, decays=tuple(d.decay for d in decays))
-    return None if matrix.slots or decays else (maps, p)
+        return all_maps, replace(p, drawn=drawn)
+    return None if matrix.slots else (update[at : begin + len(maps)], p)
 
 
 @dataclass(frozen=True)
