@@ -162,23 +162,25 @@ def page(results: Sequence[tuple[Member, Result]]) -> str:
 
 
 def judgement(results: Sequence[tuple[Member, Result]]) -> list[str]:
-    """What the cells say together."""
+    """What the cells say together, and of each difference that is large what to think of it."""
     large = [(m, r) for m, r in results if abs(r.difference) > LIMIT]
-    chance = [r for _, r in large if abs(r.difference) <= ERRORS * r.error]
-    better = [r for _, r in large if r.difference > ERRORS * r.error]
-    known = [(m, r) for m, r in large if r.difference < -ERRORS * r.error and is_known(m, r)]
     mean = sum(r.difference for _, r in results) / len(results)
     lines = [
-        f"Of {len(results)} cells {len(results) - len(large)} are within {LIMIT} points, and the",
-        f"mean of all is {mean:+.3f}. Of the others, in bold, {len(chance)} are within {ERRORS} of",
-        f"their standard errors, which says nothing against them; in {len(better)} integers are",
-        "better.",
+        f"{len(results) - len(large)} of {len(results)} cells are within {LIMIT} points, the mean"
+        f" of all is {mean:+.3f}. Seeds that",
+        "end as soon as the mean is small favour small means: the standard error tells what one"
+        " says.",
     ]
-    for member, result in known:
-        lines.append(
-            f"What holds back {member.name} on {result.net} in {result.preset}, and the cure, is"
-            f" in [repertoire](repertoire.md)."
-        )
+    for member, result in large:
+        if abs(result.difference) <= ERRORS * result.error:
+            verdict = f"no more than {ERRORS} standard errors"
+        elif result.difference > 0:
+            verdict = "integers are better"
+        elif is_known(member, result):
+            verdict = "the reason and the cure are in [repertoire](repertoire.md)"
+        else:
+            verdict = "not explained"
+        lines.append(f"{member.name}, {result.net}, {result.preset}, in bold: {verdict}.")
     return lines
 
 
