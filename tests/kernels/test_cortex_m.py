@@ -56,13 +56,12 @@ ROWS = (1, 2, 3, 4, 5, 8, 9)
 TRIALS = 3
 ONE = Const(1)
 ALONE = "__attribute__((noinline))"
-#: What surrounds the kernels takes longer to optimise than they.
-AROUND = '__attribute__((noinline, optimize("O0")))'
 
+#: Not inlined into the trials: these would take longer to compile than the kernels.
 MAIN = """
 #include "nn_port.h"
 
-static void put(const void *from, uint16_t size) {
+__attribute__((noinline)) static void put(const void *from, uint16_t size) {
     const uint8_t *at = from;
     for (; size != 0U; size--, at++) {
         nn_port_write((uint8_t)"0123456789abcdef"[*at >> 4]);
@@ -71,7 +70,7 @@ static void put(const void *from, uint16_t size) {
     nn_port_write('\\n');
 }
 
-static void get(void *to, const void *from, uint16_t size) {
+__attribute__((noinline)) static void get(void *to, const void *from, uint16_t size) {
     uint8_t *const at = to;
     for (uint16_t i = 0U; i < size; i++) {
         at[i] = ((const uint8_t *)from)[i];
@@ -285,7 +284,7 @@ def compare(
     for trial in range(TRIALS):
         for i, maps in enumerate(groups):
             used = [b for b in buffers(maps) if b.role != "table"]
-            body.append(f"{AROUND} static void trial{len(calls)}(void) {{")
+            body.append(f"{ALONE} static void trial{len(calls)}(void) {{")
             calls.append(f"trial{len(calls)}();")
             for b in used:
                 values = drawn(b, rng, trial)
