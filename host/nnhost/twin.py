@@ -547,16 +547,23 @@ class Twin:
         return welcome
 
     def _restore(self, session: Session, welcome: Welcome) -> int:
-        """Give the board back what it has lost; the step that it then is at."""
+        """Give the board back what it has lost; the step that it then is at.
+
+        A restarted board that hears the HELLO again opens the same session: its WELCOME from before
+        is believed only if the session's next answer says the same.
+        """
         step = welcome.step
         known = {self._step: self._behind}
         known |= {ahead.visit.step: ahead.memory for ahead in self._ahead}
         if step in known:
+            now = session.verify()
+            if (now.step, now.crc) != (step, welcome.crc):
+                raise RestartedError("the board has restarted while it was greeted")
             state = self._packed(known[step])
             if not self._compare or welcome.crc == state_digest(state):
                 return step
             if step != 0 and not self._unsettled:  # else it has restarted, or part of it is new
-                _raise(self._differ_position(step, state, session.verify()))
+                _raise(self._differ_position(step, state, now))
         session.write_state(self._packed(self._behind), self._step)
         return self._step
 

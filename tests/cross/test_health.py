@@ -96,7 +96,7 @@ def test_a_host_that_takes_its_time_is_not_what_a_watchdog_is_for(tmp_path: Path
 
     told: list[str] = []
     with Twin(
-        network, board.name, lambda: open_board(tmp_path, board), tmp_path,
+        network, board.name, lambda: open_board(tmp_path, board, counting=True), tmp_path,
         on_resume=lambda step, why: told.append(why),
     ) as twin:  # fmt: skip
         for steps in range(1, 9):
