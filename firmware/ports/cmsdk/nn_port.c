@@ -22,21 +22,27 @@
 #define STATE_RX_FULL (1UL << 1)
 #define CTRL_ON 0x0BUL /* transmitter, receiver, interrupt when a byte has come */
 #define INT_RX 2UL
-#define WATCHDOG_ON 3UL /* counts; 0 the first time: NMI, 0 again: reset */
+#define WATCHDOG_ON 1UL /* counts, with an NMI at 0, which resets the chip */
+#define WATCHDOG_TICKS (NN_WATCHDOG_HZ / 1000U * NN_WATCHDOG_MS)
 
 void nn_port_init(void) {
     BAUDDIV = (NN_CLOCK_HZ + (NN_BAUD / 2U)) / NN_BAUD;
     CTRL = CTRL_ON;
     nn_cortex_m_expect(NN_UART_IRQ);
-    WATCHDOG_LOAD = NN_WATCHDOG_HZ / 1000U * NN_WATCHDOG_MS;
+    WATCHDOG_LOAD = WATCHDOG_TICKS;
     WATCHDOG_CONTROL = WATCHDOG_ON;
     (void)DATA; /* QEMU looks at its input when DATA is read: once now, for what came before */
 }
 
+/*
+ * Nothing comes of the watchdog while the host is waited for; then it begins anew. QEMU's counts on
+ * meanwhile, remembers having been at 0, and stops at the second time.
+ */
 void nn_port_listen(uint8_t on) {
-    WATCHDOG_CONTROL = 0U; /* nothing comes of it while the host is waited for */
+    WATCHDOG_CONTROL = 0U;
     if (on == 0U) {
-        WATCHDOG_INTCLR = 1U; /* begin anew: QEMU's counts on, and remembers having been at 0 */
+        WATCHDOG_INTCLR = 1U;
+        WATCHDOG_LOAD = WATCHDOG_TICKS;
         WATCHDOG_CONTROL = WATCHDOG_ON;
     }
 }
