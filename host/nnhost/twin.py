@@ -434,6 +434,7 @@ class Twin:
                     if ahead.visit.step <= step:
                         ahead.report = ahead.expected  # it was lost: the states are the same
                     else:
+                        ahead.report = None  # or it was made before, and is lost again
                         session.send_step(ahead.visit.step, ahead.flags, ahead.sample)
             except LostError as error:
                 lost = error

@@ -25,31 +25,43 @@ QUOTA = 200
 TOLD = 50
 
 
+def run(wide, folder, seed, window):
+    """Train with the faults of a seed; how many there were."""
+    number = seed // (2 * PARTS)
+    chance = Chance(seed, RATES[number % len(RATES)], QUOTA, bool(seed % 2))
+    world = wide.world(chance, window)
+    reference = wide.reference(None)
+    try:
+        with Twin(wide.network, "host", world.connect, folder, clock=world.clock) as twin:
+            result = twin.train(score=number % 8 == 0)
+            position = twin.position()
+    except NnhostError as error:
+        pytest.fail(f"seed {seed}: {error}")
+    assert result.digest == reference.digest, f"seed {seed}"
+    assert result.losses.tolist() == reference.losses.tolist(), f"seed {seed}"
+    assert position.step == result.steps, f"seed {seed}"
+    if result.link is not None and result.link.lost == 0:
+        assert world.board.steps_made == result.steps, f"seed {seed}"
+    return chance.faults
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("accidents", [True, False])
 @pytest.mark.parametrize("window", [1, 2])
 def test_training_is_exact_and_ends(wide, tmp_path, part, accidents, window):
     """Damaged, lost, late, doubled and old frames; with `accidents`, restarts and cut cables."""
-    reference = wide.reference(None)
     faults = 0
     for number in count(SEED // (2 * PARTS)):
         seed = (number * PARTS + part) * 2 + accidents
-        chance = Chance(seed, RATES[number % len(RATES)], QUOTA, accidents)
-        world = wide.world(chance, window)
-        try:
-            with Twin(wide.network, "host", world.connect, tmp_path, clock=world.clock) as twin:
-                result = twin.train(score=number % 8 == 0)
-                position = twin.position()
-        except NnhostError as error:
-            pytest.fail(f"seed {seed}: {error}")
-        assert result.digest == reference.digest, f"seed {seed}"
-        assert result.losses.tolist() == reference.losses.tolist(), f"seed {seed}"
-        assert position.step == result.steps, f"seed {seed}"
-        if result.link is not None and result.link.lost == 0:
-            assert world.board.steps_made == result.steps, f"seed {seed}"
-        faults += chance.faults
+        faults += run(wide, tmp_path, seed, window)
         if number % TOLD == TOLD - 1:
             told = f"part {part}, accidents {accidents}: {faults:,} faults, seeds to {seed:,}"
             print(told, file=sys.stderr, flush=True)
         if faults >= FAULTS // PARTS // 4:
             break
+
+
+@pytest.mark.parametrize("seed", [1119, 2861])
+def test_what_a_long_run_has_found(wide, tmp_path, seed):
+    """A WELCOME of before a restart was believed; a lost report, of a step that was lost too."""
+    run(wide, tmp_path, seed, 2)
