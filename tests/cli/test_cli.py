@@ -264,8 +264,9 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(folder):
 
 
 def test_standard_output_may_be_closed(folder):
-    command = f"'{sys.executable}' -m nnhost -C '{folder}' simulate --steps 3 >&-"
-    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "nnhost", "-C", str(folder), "simulate", "--steps", "3"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from helpers.bad_wire import CLOCK, BadWire
-from helpers.damage import Chance
+from helpers.damage import Chance, train_undisturbed
 
 from nnhost.apart import flashed_apart
 from nnhost.boards import get
-from nnhost.errors import NnhostError
 from nnhost.generate import prepare
 from nnhost.project import load_project
 from nnhost.run.boards import open_board
@@ -61,14 +60,7 @@ def test_training_is_exact_and_ends(name: str, tmp_path: Path) -> None:
             chance = Chance(seed, RATES[number % len(RATES)], QUOTA)
             wire = BadWire(lambda: open_board(moved.root, board), chance)
             with closing(wire), Twin(network, name, wire.connect, tmp_path, clock=CLOCK) as twin:
-                try:
-                    result = twin.train(score=False)
-                    position = twin.position()
-                except NnhostError as error:
-                    pytest.fail(f"{name}, seed {seed}: {error}")
-            assert result.digest == reference.digest, f"{name}, seed {seed}"
-            assert result.losses.tolist() == reference.losses.tolist(), f"{name}, seed {seed}"
-            assert position.step == result.steps, f"{name}, seed {seed}"
+                result, position = train_undisturbed(twin, reference, f"{name}, seed {seed}")
             if result.link is not None and result.link.lost == 0:
                 # Each request, however often it was sent; the counters go on after the training.
                 assert position.executed == result.link.received, f"{name}, seed {seed}"

@@ -5,6 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+import pytest
+
+from nnhost.errors import NnhostError
+from nnhost.link.messages import State
+from nnhost.outcome import Result
+from nnhost.twin import Twin
+
 
 @dataclass
 class Chance:
@@ -72,3 +79,18 @@ def damaged(chance: Chance, data: bytes, past: list[bytes]) -> list[tuple[float,
     if kind == "delay":
         return [(0.001 * (1 << chance.below(10)), data)]
     return [(0.0, past[chance.below(len(past))]), (0.0, data)]
+
+
+def train_undisturbed(
+    twin: Twin, reference: Result, what: str, score: bool = False
+) -> tuple[Result, State]:
+    """Train over a bad line, and come to what a good one comes to; `what` names a failure."""
+    try:
+        result = twin.train(score=score)
+        position = twin.position()
+    except NnhostError as error:
+        pytest.fail(f"{what}: {error}")
+    assert result.digest == reference.digest, what
+    assert result.losses.tolist() == reference.losses.tolist(), what
+    assert position.step == result.steps, what
+    return result, position
