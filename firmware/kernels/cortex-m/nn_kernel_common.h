@@ -108,6 +108,7 @@ NN_INLINE void nn_kernel_momentum_biases(int16_t *velocity, int16_t *weight, con
 NN_INLINE void nn_draw(uint16_t *to, uint32_t n) {
     const uint16_t *const end = &to[n];
     uint32_t x = nn_prng_state;
+#pragma GCC unroll 4
     while (to != end) {
         x ^= x << 7;
         x ^= (x >> 9) & 0x7FU;

@@ -305,19 +305,19 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
     "ssat %[" x "], #16, %[" x "], asr %[p]\n\t"                                                   \
     "pkhbt %[" v "], %[t], %[" x "], lsl #16\n\t"
 
-/* (v + the upper E bits of noise) >> E: one product and sum, with 2^(16-E) in k's upper half. */
+/* (v + the upper E bits of noise) >> E: one product and sum, with 2^(16-E) in k's lower half. */
 #define NN_NARROW(x, v)                                                                            \
-    "smlabt %[n0], %[" v "], %[k], %[n0]\n\t"                                                      \
-    "smlatt %[n1], %[" v "], %[k], %[n1]\n\t"                                                      \
+    "smlabb %[n0], %[" v "], %[k], %[n0]\n\t"                                                      \
+    "smlatb %[n1], %[" v "], %[k], %[n1]\n\t"                                                      \
     "pkhtb %[" x "], %[n1], %[n0], asr #16\n\t"
 /* For E = 1, where 2^15 is no int16_t: the mean of v and a bit of noise. */
 #define NN_HALVE(x, v)                                                                             \
     "and %[" x "], %[k], %[c], lsr #15\n\t"                                                        \
     "shadd16 %[" x "], %[" v "], %[" x "]\n\t"
-/* With P bits: 2^(P-E) in k's upper half. */
+/* With P bits: 2^(P-E) in k's lower half. */
 #define NN_NARROW_P(x, v)                                                                          \
-    "smlabt %[n0], %[" v "], %[k], %[n0]\n\t"                                                      \
-    "smlatt %[n1], %[" v "], %[k], %[n1]\n\t"                                                      \
+    "smlabb %[n0], %[" v "], %[k], %[n0]\n\t"                                                      \
+    "smlatb %[n1], %[" v "], %[k], %[n1]\n\t"                                                      \
     "lsl %[n1], %[n1], %[up]\n\t"                                                                  \
     "pkhtb %[" x "], %[n1], %[n0], asr %[p]\n\t"
 #define NN_AS_IT_IS(x, v) ""
@@ -358,8 +358,8 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
                      [v0] "=&r"(v0), [v1] "=&r"(v1), [t] "=&r"(t), [n0] "=&r"(n0), [n1] "=&r"(n1)  \
                    : [mf] "r"(mf), [step] "r"(step), [k] "r"(k), [end] "r"(&v[fours])              \
                    : "cc", "memory")
-/* Until %[v] is at its end, or, where noise takes the last registers, as often as k's lower half
-   says. */
+/* Until %[v] is at its end, or, where noise takes the last registers, until k, whose upper half
+   counts the rounds that follow, is negative. */
 #define NN_UNTIL_END                                                                               \
     "cmp %[v], %[end]\n\t"                                                                         \
     "bne 1b" : [x] "+&r"(x),                                                                       \
@@ -373,9 +373,8 @@ NN_INLINE uint16x2_t nn_noise_next(uint8_t p) {
                [t] "=&r"(t)                                                                        \
         : [mf] "r"(mf), [step] "r"(step), [k] "r"(k), [end] "r"(&v[fours]) : "cc", "memory"
 #define NN_COUNTED                                                                                 \
-    "sub %[k], %[k], #1\n\t"                                                                       \
-    "lsls %[t], %[k], #16\n\t"                                                                     \
-    "bne 1b" : [x] "+&r"(x),                                                                       \
+    "subs %[k], %[k], #0x10000\n\t"                                                                \
+    "bpl 1b" : [x] "+&r"(x),                                                                       \
                [v] "+&r"(v),                                                                       \
                [w] "+&r"(w),                                                                       \
                [c] "+&r"(c),                                                                       \
@@ -411,7 +410,8 @@ NN_INLINE void nn_momentum(int16_t *v, int16_t *w, const int16_t *inputs, const 
         const int16_t *x = inputs;
         uint16x2_t c = nn_noise_start(*draws, p);
         /* For the narrowing, see there; e is 0 or such that 2^(q-e) fits 16 bits. */
-        uint32_t k = counted ? (((e > 0U) ? (1UL << (16U + q - e)) : 0UL) | rounds) : 0x00010001UL;
+        uint32_t k =
+            counted ? (((rounds - 1UL) << 16) | ((e > 0U) ? (1UL << (q - e)) : 0UL)) : 0x00010001UL;
         uint16_t i;
         if (fours != 0U) {
             int16x2_t x0, x1, v0, v1;
