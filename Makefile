@@ -41,7 +41,7 @@ soak: setup
 		tests/trust tests/cross/test_bad_line.py tests/cross/test_power_cuts.py
 
 fuzz: setup
-	NNHOST_DRAWN_NETS=3000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py
+	NNHOST_DRAWN_NETS=1000 .venv/bin/pytest -n 2 tests/arithmetic/test_readings.py
 	NNHOST_FUZZ_FRAMES=100000000 NNHOST_FUZZ_FILES=1000000 .venv/bin/pytest -n 2 tests/fuzz
 	NNHOST_MALFORMED=10000 .venv/bin/pytest -n 2 tests/cross/test_malformed.py
 	HYPOTHESIS_PROFILE=fuzz .venv/bin/pytest -n 2 tests/arithmetic/test_ir.py tests/project tests/data
