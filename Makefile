@@ -10,7 +10,7 @@ help:
 	@echo "make setup     the virtual environment .venv, compilers and simulators, if missing"
 	@echo "make verify    xor, iris and digits on every virtual board, in every combination"
 	@echo "make soak      a million seeded faults between host and board; 10,000 with virtual boards"
-	@echo "make fuzz      thousands of drawn nets, a hundred million frames, a million files of each kind"
+	@echo "make fuzz      a thousand drawn nets, a hundred million frames, a million files of each kind"
 	@echo "make faults    faults put into firmware on purpose, each to be found by bisect"
 	@echo "make bench     cycles, code and RAM on every virtual board, against bench/history.csv"
 	@echo "make cost      what build says that a step costs, against what boards count: bench/cost.md"

@@ -140,12 +140,17 @@ class Function:
 
     def name(self, e: Expr, code: str, kind: str) -> str:
         """Name a value in the outermost scope that knows it."""
-        scope = self.scopes[self.depth(e)]
+        name = self.constant(e, code, kind)
+        self.scopes[self.depth(e)].names[e] = name
+        return name
+
+    def constant(self, e: Expr, code: str, kind: str) -> str:
+        """A constant of C type `kind` for a value, where `e` is known; its name."""
         name = f"t{self.count}"
         self.count += 1
         lo, hi = interval(e)
-        scope.lines.append(f"const {kind} {name} = {_bare(code)}; /* {lo}..{hi} */")
-        scope.names[e] = name
+        line = f"const {kind} {name} = {_bare(code)}; /* {lo}..{hi} */"
+        self.scopes[self.depth(e)].lines.append(line)
         return name
 
     # -- expressions
@@ -226,6 +231,10 @@ class Function:
             case Op("shl" | "shr" as name, (a, b)):
                 kind = c_type(interval(a), interval(e)) if name == "shl" else self.kind(a)
                 x, n = self.operand(a, kind, e), self.operand(b, "uint8_t", e)
+                if name == "shl" and isinstance(a, Const) and type_bytes(kind) == 4:
+                    x = f"({kind}){x}"  # no other operand gives it the type
+                if name == "shr" and self.two_of_four(kind, b, result):
+                    return f"({result}){self.constant(e, f'{x} >> {n}', kind)}"
                 return _converted(f"({x} {_SYMBOLS[name]} {n})", kind, result)
             case Op("mul", (a, b)) if self.byte_product(a, b):
                 # Both factors fit a byte: the one product that the 8051 has an instruction for.
@@ -259,6 +268,12 @@ class Function:
         factor = 1 << by if name == "shl" else by
         wide = type_bytes(c_type(interval(e))) == 4
         return factor >> 8 if wide and factor in (1 << bits for bits in range(9, 16)) else 0
+
+    @staticmethod
+    def two_of_four(kind: str, by: Expr, result: str) -> bool:
+        """Whether a shift takes two of four bytes. SDCC 4.2 copies them one after the other, into
+        registers of which one may still hold the second: a shift of four bytes first is safe."""
+        return type_bytes(kind) == 4 and type_bytes(result) == 2 and by in (Const(8), Const(16))
 
     def kernel(self, e: Expr, result: str) -> str | None:
         """A call of the kernel whose rule matches `e`, if there is one."""

@@ -1,7 +1,7 @@
 """One arithmetic, four readings: drawn nets train alike in numpy, host C, 8051 and Cortex-M.
 
 The numpy reading also checks every proven interval while it runs, and the host C runs under the
-sanitizers. `make fuzz` draws thousands (NNHOST_DRAWN_NETS).
+sanitizers. `make fuzz` draws a thousand (NNHOST_DRAWN_NETS).
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from nnhost.project import BuildSpec
 from nnhost.schedules import SCHEDULES
 
 COUNT = int(os.environ.get("NNHOST_DRAWN_NETS", "50"))
-#: Nets that have found faults: in 140 SDCC loses a sign if 32 bits are shifted by 13 in one.
-FOUND = {140}
+#: Nets that have found faults: in 140 SDCC loses a sign if 32 bits are shifted by 13 in one, in 186
+#: a byte if two of four are taken by a shift; in 258 a constant was shifted as an int.
+FOUND = {140, 186, 258}
+#: Nets for which 64 KB of code or the internal RAM of an 8051 are too little: its linker says so.
+TOO_LARGE = {717, 933}
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
 
 
@@ -35,7 +38,11 @@ def test_a_drawn_net_trains_alike_in_every_reading(seed: int, tmp_path: Path) ->
     wanted = bare_boards.expected(network, checked=True)
     assert len(wanted.losses) == network.plan.rows * network.project.train.epochs
     assert bare_boards.host(network, tmp_path / "host") == wanted, about
-    assert bare_boards.mcs51(network, tmp_path / "mcs51") == wanted, about
+    if seed in TOO_LARGE:
+        with pytest.raises(AssertionError, match=r"ASlink-Error-(Could not get|Insufficient)"):
+            bare_boards.mcs51(network, tmp_path / "mcs51")
+    else:
+        assert bare_boards.mcs51(network, tmp_path / "mcs51") == wanted, about
     board = CORTEX_M[seed % len(CORTEX_M)]
     assert bare_boards.cortex_m(network, tmp_path / board, board) == wanted, f"{board}: {about}"
 

@@ -208,8 +208,8 @@ static void nn_map_gather_weight1(void) {
         const uint8_t t1 = (uint8_t)(nn_draws1[o][1] >> 8U); /* 0..255 */
         for (uint8_t j = 0U; j < 4U; j++) {
             const uint8_t t2 = (uint8_t)((uint16_t)((uint16_t)t1 + (uint16_t)(j * 157)) & 255U); /* 0..255 */
-            const int16_t t3 = (int16_t)((((int32_t)t0 * (int32_t)nn_x[j]) + (int32_t)t2) >> 8U); /* -16384..16384 */
-            const int32_t t4 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_velocity1[o][j]) - (int32_t)t3; /* -49152..49151 */
+            const int32_t t3 = (((int32_t)t0 * (int32_t)nn_x[j]) + (int32_t)t2) >> 8U; /* -16384..16384 */
+            const int32_t t4 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_velocity1[o][j]) - (int32_t)(int16_t)t3; /* -49152..49151 */
             const int32_t t5 = (t4 > (-32767 - 1)) ? t4 : (-32767 - 1); /* -32768..49151 */
             nn_velocity1[o][j] = (int16_t)((t5 < 32767) ? t5 : 32767);
         }
@@ -239,9 +239,10 @@ static void nn_map_gather_bias1(void) {
     for (uint8_t o = 0U; o < 3U; o++) {
         const uint16_t t0 = (uint16_t)((uint16_t)(uint8_t)(nn_draws1[o][1] >> 8U) + 628U); /* 628..883 */
         const int32_t t1 = ((int32_t)nn_factor1[o] * 32) + (int32_t)(uint8_t)(t0 & 255U); /* -1048576..1048799 */
-        const int32_t t2 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_bias_velocity1[o]) - (int32_t)(int16_t)(t1 >> 8U); /* -36864..36863 */
-        const int32_t t3 = (t2 > (-32767 - 1)) ? t2 : (-32767 - 1); /* -32768..36863 */
-        nn_bias_velocity1[o] = (int16_t)((t3 < 32767) ? t3 : 32767);
+        const int32_t t2 = t1 >> 8U; /* -4096..4096 */
+        const int32_t t3 = (int32_t)(int16_t)((nn_first != 0U) ? 0 : nn_bias_velocity1[o]) - (int32_t)(int16_t)t2; /* -36864..36863 */
+        const int32_t t4 = (t3 > (-32767 - 1)) ? t3 : (-32767 - 1); /* -32768..36863 */
+        nn_bias_velocity1[o] = (int16_t)((t4 < 32767) ? t4 : 32767);
     }
 }
 

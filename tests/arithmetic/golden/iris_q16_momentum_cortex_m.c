@@ -348,7 +348,8 @@ static void nn_map_factor2(void) {
             continue;
         }
         const int32_t t1 = ((int32_t)t0 * 128) + (int32_t)(uint8_t)(nn_draws2[o][0] & 255U); /* -4194304..4194431 */
-        nn_factor2[o] = (int16_t)(t1 >> 8U);
+        const int32_t t2 = t1 >> 8U; /* -16384..16384 */
+        nn_factor2[o] = (int16_t)t2;
     }
 }
 
@@ -378,7 +379,8 @@ static void nn_map_factor1(void) {
             continue;
         }
         const int32_t t1 = ((int32_t)t0 * 128) + (int32_t)(uint8_t)(nn_draws1[o][0] & 255U); /* -4194304..4194431 */
-        nn_factor1[o] = (int16_t)(t1 >> 8U);
+        const int32_t t2 = t1 >> 8U; /* -16384..16384 */
+        nn_factor1[o] = (int16_t)t2;
     }
 }
 

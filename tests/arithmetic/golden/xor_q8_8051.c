@@ -208,9 +208,10 @@ static void nn_map_size(void) {
         return;
     }
     const int32_t t1 = 0 - t0; /* -81792..81408 */
-    const int16_t t2 = (int16_t)((((t0 > t1) ? t0 : t1) + 128) >> 8U); /* -318..320 */
-    const uint16_t t3 = (uint16_t)((t2 > 0) ? t2 : 0); /* 0..320 */
-    nn_size[0U] = (uint8_t)((t3 < 255U) ? t3 : 255U);
+    const int32_t t2 = (((t0 > t1) ? t0 : t1) + 128) >> 8U; /* -318..320 */
+    const int16_t t3 = (int16_t)t2; /* -318..320 */
+    const uint16_t t4 = (uint16_t)((t3 > 0) ? t3 : 0); /* 0..320 */
+    nn_size[0U] = (uint8_t)((t4 < 255U) ? t4 : 255U);
 }
 
 /* nn_loss: cross-entropy, in 256ths */
