@@ -290,7 +290,9 @@ class Twin:
         self, part: Literal["train", "test"] = "test", rows: int | None = None
     ) -> Score | None:
         """How the board does on the "train" or the "test" set, or its first `rows`; None where
-        that is empty."""
+        that is empty. Raises `UsageError` for the name of another."""
+        if part not in ("train", "test"):
+            raise UsageError(f"there is no {part!r} set to evaluate", help='"train" or "test"')
         return self._scores((part,), _ignore, _never, rows)[part]
 
     def position(self) -> State:

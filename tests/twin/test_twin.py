@@ -45,6 +45,8 @@ def test_each_training_begins_with_a_reset(twin):
     assert twin.state() == second.state
     assert twin.evaluate("train") == second.train
     assert twin.evaluate("test") is None
+    with pytest.raises(UsageError, match="no 'tests' set"):
+        twin.evaluate("tests")  # type: ignore[arg-type]
 
 
 def test_a_fresh_board_is_the_fresh_simulator(twin):
