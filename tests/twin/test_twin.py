@@ -46,7 +46,7 @@ def test_each_training_begins_with_a_reset(twin):
     assert twin.evaluate("train") == second.train
     assert twin.evaluate("test") is None
     with pytest.raises(UsageError, match="no 'tests' set"):
-        twin.evaluate("tests")  # type: ignore[arg-type]
+        twin.evaluate("tests")  # type: ignore[arg-type]  # as a program without types may ask
 
 
 def test_a_fresh_board_is_the_fresh_simulator(twin):
