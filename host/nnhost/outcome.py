@@ -205,8 +205,8 @@ def length(network: Network, epochs: int | None, steps: int | None) -> int:
     """How many steps to train: of `epochs` epochs, else `steps`, else as nn.toml says. `max_steps`
     of nn.toml holds but for `steps`. Online there is one for each row, at most.
 
-    Raises `UsageError` for both at once, for numbers below 1, and for more epochs than a board
-    counts.
+    Raises `UsageError` for both at once, for numbers below 1, for more epochs than one online, and
+    for more than a board counts.
     """
     rows = network.plan.rows
     if epochs is not None and steps is not None:
@@ -214,6 +214,11 @@ def length(network: Network, epochs: int | None, steps: int | None) -> int:
     for name, number in (("epochs", epochs), ("steps", steps)):
         if number is not None and number < 1:
             raise UsageError(f"cannot train for {number} {name}", help="1 is the least")
+    if network.online and epochs is not None and epochs > 1:
+        raise UsageError(
+            f"cannot train for {epochs} epochs: with online = true every sample comes once",
+            help="leave the epochs out, or online",
+        )
     planned, most = network.project.train.epochs, network.project.train.max_steps
     total = steps if steps is not None else (epochs or planned) * rows
     if steps is None and most:

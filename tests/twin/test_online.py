@@ -105,8 +105,13 @@ def test_what_people_read_while_it_runs():
 
 def test_there_are_no_more_steps_than_samples(project):
     assert simulate(project, steps=1000).steps == 50
-    assert simulate(project, epochs=3).steps == 50
+    assert simulate(project, epochs=1).steps == 50
     assert simulate(project, steps=7).steps == 7
+
+
+def test_online_there_is_one_epoch(project):
+    with pytest.raises(UsageError, match="cannot train for 3 epochs: with online"):
+        simulate(project, epochs=3)
 
 
 @pytest.mark.parametrize(
