@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nnhost.errors import LostError
@@ -33,6 +34,13 @@ test = 0
 [board]
 name = "host"
 """
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file, which is closed: an open one, if it is found so later, fails the
+    test that runs then."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
 
 
 class FakeBoard:

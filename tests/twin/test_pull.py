@@ -17,7 +17,7 @@ from nnhost.reference import Reference
 from nnhost.simulation import simulate
 from nnhost.simulator import Simulator
 
-from .conftest import FakeBoard, TextBoard
+from .conftest import FakeBoard, TextBoard, arrays
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def trained(project):
 def pull(network, tmp_path):
     def pull(board, name="host", file="out/w.npz"):
         read_board(network, get(name), lambda: board, tmp_path / "ram", tmp_path / file)
-        return np.load(tmp_path / file, allow_pickle=False)
+        return arrays(tmp_path / file)
 
     return pull
 
@@ -117,7 +117,7 @@ def test_velocities_are_there_where_the_optimizer_has_them(project, tmp_path):
     board = FakeBoard(network)
     board.simulator.memory["velocity1"] = np.full((4, 2), 3)
     read_board(network, get("host"), lambda: board, tmp_path, tmp_path / "w.npz")
-    file = np.load(tmp_path / "w.npz")
+    file = arrays(tmp_path / "w.npz")
     layer = json.loads(str(file["formats"]))["layers"][0]
     assert np.all(file["velocity1"] == 3 / 2 ** layer["velocity_fraction"])
     assert np.all(file["velocity1_int"] == 3)
@@ -200,6 +200,6 @@ def test_a_board_that_trains_by_itself_is_waited_for(project, tmp_path):
     network = prepare(replace(project, data=replace(project.data, delivery="flash")))
     board = TextBoard(network)
     read_board(network, get("host"), lambda: board, tmp_path, tmp_path / "w.npz")
-    file = np.load(tmp_path / "w.npz")
+    file = arrays(tmp_path / "w.npz")
     assert file["step"] == 120
     assert str(file["digest"]) == simulate(project).digest
