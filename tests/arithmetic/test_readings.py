@@ -28,7 +28,7 @@ FIRST = int(os.environ.get("NNHOST_FIRST_NET", "0"))
 #: a byte if two of four are taken by a shift; in 258 a constant was shifted as an int.
 FOUND = {140, 186, 258}
 #: Nets for which 64 KB of code or the internal RAM of an 8051 are too little: its linker says so.
-TOO_LARGE = {717, 933, 1082}
+TOO_LARGE = {717, 933, 1082, 1230, 1426}
 CORTEX_M = [b.name for b in boards.BOARDS.values() if b.runner.type == "qemu"]
 
 
